@@ -1,0 +1,1 @@
+"""What follows from an event: one module each, named effect_on_cause."""

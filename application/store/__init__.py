@@ -1,0 +1,1 @@
+"""The event log: the only code that knows the event-store library."""

@@ -1,0 +1,1 @@
+"""Everything that knocks on the door."""

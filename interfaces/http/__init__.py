@@ -1,0 +1,1 @@
+"""REST over the read models and the commands."""

@@ -1,0 +1,1 @@
+"""Running the product: settings, wiring, processes, commands."""

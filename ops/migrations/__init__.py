@@ -1,0 +1,1 @@
+"""Tables, roles and functions of the permanent record."""

@@ -1,0 +1,1 @@
+"""Ordered checks before an announce counts; each may refuse."""
