@@ -202,7 +202,7 @@ class Bus:
             try:
                 return self._save(unit, result)
             except VersionConflict:
-                self._pause(random.uniform(0, 0.004 * 2**attempt))
+                self._pause(random.uniform(0, 0.004 * 2**attempt))  # noqa: S311 (spread, not secrecy)
             except ClaimTaken as taken:
                 raise self._taken.get(taken.kind, NameTaken)() from None
             except CommandRepeated:

@@ -30,7 +30,8 @@ FIELD_RECORDS: Final = b"b"
 # tag       8 B     client tag: first 8 bytes of the peer id
 RECORD: Final = struct.Struct("<qII20sIQQQBBHBBH16s8s")
 RECORD_SIZE: Final = 96
-assert RECORD.size == RECORD_SIZE
+if RECORD.size != RECORD_SIZE:
+    raise AssertionError("the peer record is 96 bytes for ever")
 
 EVENT_NONE: Final = 0
 EVENT_COMPLETED: Final = 1
