@@ -38,8 +38,9 @@ class TorrentClient:
 
     def add(self, torrent: bytes) -> None:
         """Start seeding or leeching, depending on what lies in the folder."""
-        info = lt.torrent_info(lt.bdecode(torrent))
-        self._handle = self._session.add_torrent({"ti": info, "save_path": str(self.folder)})
+        params = lt.load_torrent_buffer(torrent)
+        params.save_path = str(self.folder)
+        self._handle = self._session.add_torrent(params)
 
     def announce(self) -> None:
         """Announce now, whatever the interval says."""
