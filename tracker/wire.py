@@ -8,7 +8,8 @@ another layout gets another `v`.
 from __future__ import annotations
 
 import struct
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 VERSION: Final = b"1"
 FIELD_VERSION: Final = b"v"
@@ -49,11 +50,135 @@ FLAG_LATE: Final = 1
 UNKNOWN_LEFT: Final = 2**64 - 1
 
 
+class PeerRecord(NamedTuple):
+    """One decoded record; the fields are those of RECORD, in its order."""
+
+    at: int
+    torrent: int
+    account: int
+    peer: bytes
+    key: int
+    up: int
+    down: int
+    left: int
+    event: int
+    family: int
+    port: int
+    protocol: int
+    flags: int
+    interval: int
+    address: bytes
+    tag: bytes
+
+
+def unpack_records(block: bytes) -> Iterator[PeerRecord]:
+    """The records of one stream entry's `b` field, in order. Raises struct.error on a torn block."""
+    return map(PeerRecord._make, RECORD.iter_unpack(block))
+
+
 def stream_name(layout: int, shard: int) -> str:
     """Redis stream of one shard; the braces keep a shard's keys on one cluster slot."""
     return f"peer-events:{{{layout}.{shard}}}"
 
 
+def lease_name(layout: int, shard: int) -> str:
+    """Redis key that the one running tracker of a shard holds, with a time to live."""
+    return f"shard-lease:{{{layout}.{shard}}}"
+
+
+def epoch_name(layout: int, shard: int) -> str:
+    """Redis counter; each start of the shard takes the next epoch from it."""
+    return f"shard-epoch:{{{layout}.{shard}}}"
+
+
 def entry_id(epoch: int, number: int) -> str:
     """Explicit stream id: the lease's epoch, then a counter from 1."""
     return f"{epoch}-{number}"
+
+
+# The access feed: what a tracker needs to know of accounts and torrents, copied to Redis as
+# packed chunks and a capped stream of changes. Entries carry their number, so a chunk may
+# leave holes out or fill them with zeros; number 0 is never used.
+
+CHUNK_SHIFT: Final = 12
+CHUNK_ENTRIES: Final = 1 << CHUNK_SHIFT
+
+ACCESS_SEQ: Final = "access:seq"
+ACCESS_RULES: Final = "access:rules"
+ACCESS_CHANGES: Final = "access:changes"
+ACCESS_ACCOUNTS: Final = "access:accounts:"
+ACCESS_TORRENTS: Final = "access:torrents:"
+CHANGE_KIND: Final = b"k"
+CHANGE_ENTRY: Final = b"e"
+CHANGE_ACCOUNT: Final = b"a"
+CHANGE_TORRENT: Final = b"t"
+CHANGE_RULES: Final = b"r"
+
+ACCOUNT: Final = struct.Struct("<IHBxIIII")
+ACCOUNT_SIZE: Final = 24
+TORRENT: Final = struct.Struct("<II20s20sB7x")
+TORRENT_SIZE: Final = 56
+if (ACCOUNT.size, TORRENT.size) != (ACCOUNT_SIZE, TORRENT_SIZE):
+    raise AssertionError("access entries are 24 and 56 bytes")
+
+ACCOUNT_MAY_ANNOUNCE: Final = 1
+ACCOUNT_MAY_DOWNLOAD: Final = 2
+
+TORRENT_ACCEPTED: Final = 1
+TORRENT_PENDING: Final = 2
+"""Only its uploader may announce."""
+TORRENT_CLOSED: Final = 3
+
+NO_HASH: Final = bytes(20)
+
+
+class AccountEntry(NamedTuple):
+    """An account as the tracker knows it: key id, ACCOUNT_* flags, one epoch per kind of key."""
+
+    number: int
+    kid: int
+    flags: int
+    epoch_announce: int
+    epoch_torznab: int
+    epoch_feed: int
+    epoch_api: int
+
+
+class TorrentEntry(NamedTuple):
+    """A torrent as the tracker knows it; `alias` is NO_HASH where it has one hash only."""
+
+    number: int
+    uploader: int
+    canonical: bytes
+    alias: bytes
+    state: int
+
+
+def pack_account(entry: AccountEntry) -> bytes:
+    """The 24 bytes of an account in chunks and changes."""
+    return ACCOUNT.pack(*entry)
+
+
+def unpack_account(packed: bytes) -> AccountEntry:
+    """The entry of exactly 24 bytes. Raises struct.error on another length."""
+    return AccountEntry._make(ACCOUNT.unpack(packed))
+
+
+def pack_torrent(entry: TorrentEntry) -> bytes:
+    """The 56 bytes of a torrent in chunks and changes."""
+    return TORRENT.pack(*entry)
+
+
+def unpack_torrent(packed: bytes) -> TorrentEntry:
+    """The entry of exactly 56 bytes. Raises struct.error on another length."""
+    return TorrentEntry._make(TORRENT.unpack(packed))
+
+
+def accounts_chunk(number: int) -> str:
+    """Redis key of the chunk that holds this account number."""
+    return f"{ACCESS_ACCOUNTS}{number >> CHUNK_SHIFT}"
+
+
+def torrents_chunk(number: int) -> str:
+    """Redis key of the chunk that holds this torrent number."""
+    return f"{ACCESS_TORRENTS}{number >> CHUNK_SHIFT}"
