@@ -25,7 +25,8 @@ class TorrentUploaded(Fact, frozen=True):
     Hashes are lower-case hex of the file that is served. `info_hash` is the canonical one: v1
     where there is one, else the first 20 bytes of the v2 hash (BEP 52). The `original_` ones
     are those of the file as it came, when `private=1` was spliced in, else None.
-    `file_ref` is the stored file's blob reference in hex; sizes are bytes.
+    `file_ref` is the stored file's blob reference in hex, `nfo_ref` that of the NFO where one
+    came; sizes are bytes.
     """
 
     TOPIC: ClassVar[str] = "torrent.uploaded.1"
@@ -52,6 +53,7 @@ class TorrentUploaded(Fact, frozen=True):
     igdb: str | None
     openlibrary: str | None
     tags: tuple[str, ...]
+    nfo_ref: str | None = None
 
     def claims(self) -> tuple[Claim, ...]:
         return hash_claims(
@@ -220,10 +222,12 @@ def upload_torrent(
     uploader: UUID,
     uploader_number: int,
     file_ref: bytes,
+    nfo_ref: bytes | None = None,
 ) -> list[Fact]:
     """Upload a torrent: `metainfo` is the file as stored, `original` as it came.
 
-    `number` is the torrent's dense number, `file_ref` the blob reference of the stored file.
+    `number` is the torrent's dense number, `file_ref` the blob reference of the stored file,
+    `nfo_ref` that of the NFO.
     """
     changed = original.info_hash != metainfo.info_hash
     return [
@@ -241,6 +245,7 @@ def upload_torrent(
             original_info_hash_v2=original.info_hash_v2 if changed else None,
             content_signature=metainfo.content_signature,
             file_ref=file_ref.hex(),
+            nfo_ref=nfo_ref.hex() if nfo_ref else None,
             **_fields_of(details),
         )
     ]

@@ -1,0 +1,225 @@
+"""Moderation threads and their messages: tables, fold and queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg.rows import class_row
+
+from domain.kernel import Private, Recorded
+from domain.moderation import (
+    SYSTEM_BODIES,
+    ModerationClosed,
+    ModerationMessagePosted,
+    ModerationOpened,
+    StatusFact,
+    TorrentApproved,
+    TorrentChangesRequested,
+    TorrentRejected,
+    TorrentReset,
+    status_after,
+)
+from projections.engine import Connection, Cursor
+
+DDL = """
+CREATE TABLE threads (
+    torrent uuid PRIMARY KEY,
+    uploader uuid NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    bypass text COLLATE "C",
+    moderator uuid,
+    opened_at timestamptz NOT NULL,
+    changed_at timestamptz,
+    closed boolean NOT NULL
+);
+CREATE TABLE messages (
+    id uuid PRIMARY KEY,
+    torrent uuid NOT NULL,
+    position bigint NOT NULL,
+    author uuid NOT NULL,
+    body text COLLATE "C",
+    is_system boolean NOT NULL,
+    status_change text COLLATE "C",
+    created_at timestamptz NOT NULL
+);
+CREATE INDEX ON messages (torrent, position);
+CREATE INDEX ON messages (author);
+"""
+# `body` is the words as they may be read now. A replay after a member's key was destroyed finds
+# no words (`Private.text` is None); the fact that records the destruction blanks the live rows
+# of that author, which the index on `author` is for.
+
+
+class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A thread: whose torrent it is about and where it stands."""
+
+    torrent: UUID
+    uploader: UUID
+    status: str
+    moderator: UUID | None
+    moderator_name: str | None
+    closed: bool
+
+
+class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One message with its author; `body` is None once its words were destroyed."""
+
+    id: UUID
+    torrent: UUID
+    author: UUID
+    author_name: str | None
+    author_is_admin: bool
+    author_is_moderator: bool
+    body: str | None
+    is_system: bool
+    status_change: str | None
+    created_at: datetime
+
+
+class ModerationProjection:
+    """The thread of each torrent with all that was said in it."""
+
+    name = "moderation"
+    version = 1
+    topics: frozenset[str] | None = frozenset(
+        {
+            ModerationOpened.TOPIC,
+            TorrentApproved.TOPIC,
+            TorrentChangesRequested.TOPIC,
+            TorrentRejected.TOPIC,
+            TorrentReset.TOPIC,
+            ModerationMessagePosted.TOPIC,
+            ModerationClosed.TOPIC,
+        }
+    )
+    ddl = DDL
+    keys: Mapping[str, tuple[str, ...]] = {"threads": ("torrent",), "messages": ("id",)}
+
+    def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
+        """Open threads first, then set each touched one to its last state, then add messages."""
+        _moderation_opened(cursor, batch)
+        _statuses_changed(cursor, batch)
+        _moderation_closed(cursor, batch)
+        _messages_posted(cursor, batch)
+
+
+def _moderation_opened(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    rows = [
+        (fact.torrent, fact.uploader, fact.status, fact.bypass, recorded.envelope.meta.at)
+        for recorded in batch
+        if isinstance(fact := recorded.envelope.fact, ModerationOpened)
+    ]
+    if rows:
+        cursor.executemany(
+            """
+            INSERT INTO threads (torrent, uploader, status, bypass, opened_at, closed)
+            VALUES (%s, %s, %s, %s, %s, false)
+            """,
+            rows,
+        )
+
+
+def _statuses_changed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    last = {
+        fact.torrent: (status_after(fact), fact.moderator, recorded.envelope.meta.at)
+        for recorded in batch
+        if isinstance(fact := recorded.envelope.fact, StatusFact)
+    }
+    if last:
+        cursor.executemany(
+            "UPDATE threads SET status = %s, moderator = %s, changed_at = %s WHERE torrent = %s",
+            [(*state, torrent) for torrent, state in last.items()],
+        )
+
+
+def _moderation_closed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    closed = [
+        recorded.envelope.fact.torrent
+        for recorded in batch
+        if isinstance(recorded.envelope.fact, ModerationClosed)
+    ]
+    if closed:
+        cursor.execute("UPDATE threads SET closed = true WHERE torrent = ANY(%s::uuid[])", [closed])
+
+
+def _messages_posted(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    rows = [row for recorded in batch if (row := _message(recorded)) is not None]
+    if rows:
+        cursor.executemany(
+            """
+            INSERT INTO messages
+                (id, torrent, position, author, body, is_system, status_change, created_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+            """,
+            rows,
+        )
+
+
+def _message(recorded: Recorded) -> tuple[Any, ...] | None:
+    """The message a fact leaves in the thread; a status change always leaves one."""
+    fact = recorded.envelope.fact
+    at = recorded.envelope.meta.at
+    change: str | None = None
+    if isinstance(fact, ModerationMessagePosted):
+        words: Private | None = fact.message
+        author = fact.author
+    elif isinstance(fact, StatusFact):
+        words, author, change = fact.message, fact.moderator, status_after(fact)
+    else:
+        return None
+    body = _words(words) if words is not None else SYSTEM_BODIES[type(fact)]
+    return (
+        fact.message_id,
+        fact.torrent,
+        recorded.position,
+        author,
+        body,
+        words is None,
+        change,
+        at,
+    )
+
+
+def _words(words: Private) -> str | None:
+    # PostgreSQL text cannot hold NUL, and a fact once recorded must never stop a projection.
+    return words.text.replace("\0", "\ufffd") if words.text is not None else None
+
+
+def find_thread(conn: Connection, torrent: UUID) -> ThreadRow | None:
+    """The moderation thread of a torrent."""
+    with conn.cursor(row_factory=class_row(ThreadRow)) as cursor:
+        return cursor.execute(
+            """
+            SELECT t.torrent, t.uploader, t.status, t.moderator, m.username AS moderator_name,
+                   t.closed
+            FROM moderation_1.threads t
+            LEFT JOIN users_1.accounts m ON m.id = t.moderator
+            WHERE t.torrent = %s
+            """,
+            [torrent],
+        ).fetchone()
+
+
+_MESSAGE = """
+SELECT m.id, m.torrent, m.author, a.username AS author_name,
+       coalesce(a.is_admin, false) AS author_is_admin,
+       coalesce(a.is_moderator, false) AS author_is_moderator,
+       m.body, m.is_system, m.status_change, m.created_at
+FROM moderation_1.messages m
+LEFT JOIN users_1.accounts a ON a.id = m.author
+"""
+
+
+def list_moderation_messages(
+    conn: Connection, torrent: UUID, *, limit: int = 1000
+) -> list[MessageRow]:
+    """The last `limit` messages of a torrent's thread, oldest first."""
+    with conn.cursor(row_factory=class_row(MessageRow)) as cursor:
+        rows = cursor.execute(
+            _MESSAGE + "WHERE m.torrent = %s ORDER BY m.position DESC LIMIT %s", [torrent, limit]
+        ).fetchall()
+    return rows[::-1]
