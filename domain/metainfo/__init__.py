@@ -8,7 +8,10 @@ from domain.metainfo.model import (
     Metainfo,
     MetainfoRefused,
     MetainfoTooLarge,
+    content_signature,
 )
+from domain.metainfo.private import splice_private, store_private
+from domain.metainfo.reading import read_metainfo, stored_values
 
 __all__ = [
     "MAX_BYTES",
@@ -18,4 +21,9 @@ __all__ = [
     "Metainfo",
     "MetainfoRefused",
     "MetainfoTooLarge",
+    "content_signature",
+    "read_metainfo",
+    "splice_private",
+    "store_private",
+    "stored_values",
 ]

@@ -16,6 +16,9 @@ MAX_BYTES = 10 * 1024 * 1024
 MAX_DEPTH = 100
 MAX_FILES = 20_000
 
+Span = tuple[int, int]
+"""Start and end of a slice, in bytes."""
+
 MetainfoKind = Literal["v1", "v2", "hybrid"]
 
 
@@ -54,11 +57,10 @@ class ContentFile(NamedTuple):
 class Metainfo(msgspec.Struct, frozen=True, kw_only=True):
     """A metainfo file as read.
 
-    `info_start` and `info_end` bound the raw bytes of the `info` dictionary.
-    `info_hash` is the canonical name in swarms: the v1 hash, or the
-    first 20 bytes of the v2 hash where there is no v1. Paths start with `name` where the
-    content is a folder. Pad files (BEP 47) are not content: they are neither listed nor
-    counted in `size`.
+    Paths start with `name` where the content is a folder. Pad files (BEP 47) are not content:
+    they are neither listed nor counted in `size`, which is in bytes. `info_span` bounds the raw
+    `info` dictionary in the file, `private_span` the entry `private` of it, or the empty place
+    where that belongs. `kept` are the values of the outer dictionary worth storing, by key.
     """
 
     kind: MetainfoKind
@@ -67,11 +69,16 @@ class Metainfo(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     piece_length: int
     is_private: bool
-    info_hash: str
     info_hash_v1: str | None
     info_hash_v2: str | None
-    info_start: int
-    info_end: int
+    info_span: Span
+    private_span: Span
+    kept: tuple[tuple[bytes, Span], ...]
+
+    @property
+    def info_hash(self) -> str:
+        """The canonical name in swarms: the v1 hash, else the v2 hash cut to 20 bytes (BEP 52)."""
+        return self.info_hash_v1 or (self.info_hash_v2 or "")[:40]
 
     @property
     def file_count(self) -> int:
