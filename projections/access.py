@@ -1,0 +1,273 @@
+"""What a tracker may let in: accounts and torrents in the shape the access feed carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg.rows import tuple_row
+
+from domain.kernel import Recorded
+from domain.moderation import (
+    ModerationOpened,
+    ModerationStatus,
+    StatusFact,
+    TorrentApproved,
+    TorrentChangesRequested,
+    TorrentRejected,
+    TorrentReset,
+    status_after,
+)
+from domain.torrents import TorrentUploaded, TorrentWithdrawn
+from domain.users import AccountRegistered
+from projections.engine import Connection, Cursor
+from tracker.wire import (
+    ACCOUNT_MAY_ANNOUNCE,
+    ACCOUNT_MAY_DOWNLOAD,
+    NO_HASH,
+    TORRENT_ACCEPTED,
+    TORRENT_CLOSED,
+    TORRENT_PENDING,
+    AccountEntry,
+    TorrentEntry,
+)
+
+FIRST_KEY_ID = 1
+"""Passkeys of a new account are made with the first passkey key of the keyring."""
+FIRST_EPOCH = 1
+"""All passkey epochs of a new account start here (see `AccountRegistered`)."""
+HISTORY_UNBEGUN = "access_1:empty"
+
+DDL = """
+CREATE TABLE accounts (
+    number bigint PRIMARY KEY,
+    id uuid NOT NULL UNIQUE,
+    kid integer NOT NULL,
+    flags integer NOT NULL,
+    epoch_announce bigint NOT NULL,
+    epoch_torznab bigint NOT NULL,
+    epoch_feed bigint NOT NULL,
+    epoch_api bigint NOT NULL,
+    seq bigint NOT NULL
+);
+CREATE INDEX ON accounts (seq);
+CREATE TABLE torrents (
+    number bigint PRIMARY KEY,
+    id uuid NOT NULL UNIQUE,
+    uploader bigint NOT NULL,
+    canonical bytea NOT NULL,
+    alias bytea NOT NULL,
+    state smallint NOT NULL,
+    withdrawn boolean NOT NULL,
+    seq bigint NOT NULL
+);
+CREATE INDEX ON torrents (seq);
+"""
+# `seq`, the change sequence, is the log position of the last fact about a row. So it never goes
+# back when the tables are rebuilt, and needs no counter of its own.
+
+STATES: Mapping[ModerationStatus, int] = {
+    "accepted": TORRENT_ACCEPTED,
+    "pending": TORRENT_PENDING,
+    "changes_requested": TORRENT_PENDING,
+    "rejected": TORRENT_CLOSED,
+}
+
+
+class Change(msgspec.Struct, frozen=True):
+    """An entry and the sequence of its last change."""
+
+    seq: int
+    entry: AccountEntry | TorrentEntry
+
+
+class PasskeyState(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account's passkeys are made from: key id, and one epoch per kind of key."""
+
+    number: int
+    kid: int
+    epoch_announce: int
+
+
+class AccessProjection:
+    """Who may announce, and what."""
+
+    name = "access"
+    version = 1
+    topics: frozenset[str] | None = frozenset(
+        {
+            AccountRegistered.TOPIC,
+            TorrentUploaded.TOPIC,
+            TorrentWithdrawn.TOPIC,
+            ModerationOpened.TOPIC,
+            TorrentApproved.TOPIC,
+            TorrentChangesRequested.TOPIC,
+            TorrentRejected.TOPIC,
+            TorrentReset.TOPIC,
+        }
+    )
+    ddl = DDL
+    keys: Mapping[str, tuple[str, ...]] = {"accounts": ("number",), "torrents": ("number",)}
+
+    def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
+        """Insert what is new, then bring each touched torrent to its last state."""
+        _accounts_registered(cursor, batch)
+        _torrents_uploaded(cursor, batch)
+        _torrents_withdrawn(cursor, batch)
+        _states_changed(cursor, batch)
+
+
+def _accounts_registered(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    rows = [
+        (
+            fact.number,
+            recorded.envelope.originator_id,
+            FIRST_KEY_ID,
+            ACCOUNT_MAY_ANNOUNCE | ACCOUNT_MAY_DOWNLOAD,
+            *[FIRST_EPOCH] * 4,
+            recorded.position,
+        )
+        for recorded in batch
+        if isinstance(fact := recorded.envelope.fact, AccountRegistered)
+    ]
+    if rows:
+        cursor.executemany(
+            "INSERT INTO accounts (number, id, kid, flags, epoch_announce, epoch_torznab,"
+            " epoch_feed, epoch_api, seq) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            rows,
+        )
+
+
+def _torrents_uploaded(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    rows = [
+        (
+            fact.number,
+            recorded.envelope.originator_id,
+            fact.uploader_number,
+            bytes.fromhex(fact.info_hash),
+            _alias(fact),
+            TORRENT_PENDING,
+            recorded.position,
+        )
+        for recorded in batch
+        if isinstance(fact := recorded.envelope.fact, TorrentUploaded)
+    ]
+    if rows:
+        cursor.executemany(
+            "INSERT INTO torrents (number, id, uploader, canonical, alias, state, withdrawn, seq)"
+            " VALUES (%s, %s, %s, %s, %s, %s, false, %s)",
+            rows,
+        )
+
+
+def _alias(fact: TorrentUploaded) -> bytes:
+    """The other hash a hybrid torrent is announced under (BEP 52)."""
+    if fact.info_hash_v2 is None or fact.info_hash_v2[:40] == fact.info_hash:
+        return NO_HASH
+    return bytes.fromhex(fact.info_hash_v2[:40])
+
+
+def _torrents_withdrawn(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    rows = [
+        (TORRENT_CLOSED, recorded.position, recorded.envelope.originator_id)
+        for recorded in batch
+        if isinstance(recorded.envelope.fact, TorrentWithdrawn)
+    ]
+    if rows:
+        cursor.executemany(
+            "UPDATE torrents SET withdrawn = true, state = %s, seq = %s WHERE id = %s", rows
+        )
+
+
+def _states_changed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    last: dict[UUID, tuple[int, int]] = {}
+    for recorded in batch:
+        fact = recorded.envelope.fact
+        if isinstance(fact, ModerationOpened):
+            last[fact.torrent] = (STATES[fact.status], recorded.position)
+        elif isinstance(fact, StatusFact):
+            last[fact.torrent] = (STATES[status_after(fact)], recorded.position)
+    if last:
+        cursor.executemany(
+            """
+            UPDATE torrents
+            SET state = CASE WHEN withdrawn THEN state ELSE %s END, seq = greatest(seq, %s)
+            WHERE id = %s
+            """,
+            [(*state, torrent) for torrent, state in last.items()],
+        )
+
+
+_ACCOUNT_COLUMNS = "number, kid, flags, epoch_announce, epoch_torznab, epoch_feed, epoch_api"
+
+
+def access_source(conn: Connection) -> str:
+    """A word for the history these tables come from: another database has another."""
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(
+            "SELECT 'access_1:' || id FROM access_1.accounts ORDER BY number LIMIT 1"
+        ).fetchone()
+    return str(row[0]) if row else HISTORY_UNBEGUN
+
+
+def access_head(conn: Connection) -> int:
+    """The sequence of the newest change, 0 when there is none."""
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(
+            "SELECT coalesce(greatest((SELECT max(seq) FROM access_1.accounts),"
+            " (SELECT max(seq) FROM access_1.torrents)), 0)"
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def access_changes(conn: Connection, *, after: int, limit: int) -> list[Change]:
+    """Entries changed after that sequence, in its order: each as it is now, once."""
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        rows = cursor.execute(
+            f"""
+            (SELECT seq, {_ACCOUNT_COLUMNS}, NULL::bytea, NULL::bytea, NULL::smallint
+             FROM access_1.accounts WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
+            UNION ALL
+            (SELECT seq, number, uploader, NULL, NULL, NULL, NULL, NULL, canonical, alias, state
+             FROM access_1.torrents WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
+            ORDER BY seq LIMIT %(limit)s
+            """,
+            {"after": after, "limit": limit},
+        ).fetchall()
+    return [Change(row[0], _entry(row)) for row in rows]
+
+
+def _entry(row: tuple[Any, ...]) -> AccountEntry | TorrentEntry:
+    if row[10] is None:
+        return AccountEntry(*row[1:8])
+    return TorrentEntry(row[1], row[2], row[8], row[9], row[10])
+
+
+def account_entries(conn: Connection) -> Iterator[AccountEntry]:
+    """All accounts by number, read in portions; inside a transaction."""
+    with conn.cursor("access_accounts", row_factory=tuple_row) as cursor:
+        cursor.execute(f"SELECT {_ACCOUNT_COLUMNS} FROM access_1.accounts ORDER BY number")
+        for row in cursor:
+            yield AccountEntry(*row)
+
+
+def torrent_entries(conn: Connection) -> Iterator[TorrentEntry]:
+    """All torrents by number, read in portions; inside a transaction."""
+    with conn.cursor("access_torrents", row_factory=tuple_row) as cursor:
+        cursor.execute(
+            "SELECT number, uploader, canonical, alias, state FROM access_1.torrents"
+            " ORDER BY number"
+        )
+        for row in cursor:
+            yield TorrentEntry(*row)
+
+
+def find_passkey_state(conn: Connection, account: UUID) -> PasskeyState | None:
+    """What the passkeys of this account are made from."""
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(
+            "SELECT number, kid, epoch_announce FROM access_1.accounts WHERE id = %s", [account]
+        ).fetchone()
+    return PasskeyState(number=row[0], kid=row[1], epoch_announce=row[2]) if row else None
