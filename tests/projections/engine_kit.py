@@ -1,0 +1,189 @@
+"""A small projection of its own facts, and a written log to fold, for the engine's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+from uuid import UUID
+
+import msgspec
+
+from domain.kernel import Claim, Envelope, Fact, Meta, Recorded
+from projections.engine import Cursor
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class JarOpened(Fact, frozen=True):
+    """A jar was opened."""
+
+    TOPIC: ClassVar[str] = "jar.opened.1"
+
+    label: str
+
+    def claims(self) -> tuple[Claim, ...]:
+        return (Claim("jar.label", self.label),)
+
+
+class JarClosed(Fact, frozen=True):
+    """A jar was closed; its label is free again."""
+
+    TOPIC: ClassVar[str] = "jar.closed.1"
+
+    label: str
+
+    def releases(self) -> tuple[Claim, ...]:
+        return (Claim("jar.label", self.label),)
+
+
+class MarblesAdded(Fact, frozen=True):
+    """Marbles went into a jar."""
+
+    TOPIC: ClassVar[str] = "jar.marbles_added.1"
+
+    marbles: int
+
+
+class WeatherNoted(Fact, frozen=True):
+    """Somebody noted the weather: no projection here reads it but the history."""
+
+    TOPIC: ClassVar[str] = "weather.noted.1"
+
+    text: str
+
+
+FACTS: tuple[type[Fact], ...] = (JarOpened, JarClosed, MarblesAdded, WeatherNoted)
+
+
+class Jars:
+    """Jars with their marbles, and the number of jars: a counter that a double fold would show."""
+
+    name = "jars"
+    version = 1
+    topics = frozenset({JarOpened.TOPIC, JarClosed.TOPIC, MarblesAdded.TOPIC})
+    ddl = """
+        CREATE TABLE jars (
+            id uuid PRIMARY KEY,
+            label text COLLATE "C" NOT NULL,
+            marbles bigint NOT NULL CHECK (marbles < 1000000),
+            changed_at timestamptz NOT NULL
+        );
+        CREATE INDEX ON jars (label);
+        CREATE TABLE counters (name text COLLATE "C" PRIMARY KEY, value bigint NOT NULL);
+        INSERT INTO counters VALUES ('jars', 0);
+    """
+    keys: ClassVar[Mapping[str, tuple[str, ...]]] = {"jars": ("id",), "counters": ("name",)}
+
+    def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
+        opened = [r.envelope for r in batch if isinstance(r.envelope.fact, JarOpened)]
+        added = [r.envelope for r in batch if isinstance(r.envelope.fact, MarblesAdded)]
+        self._open(cursor, opened)
+        self._add(cursor, added)
+
+    def _open(self, cursor: Cursor, opened: Sequence[Envelope]) -> None:
+        cursor.executemany(
+            "INSERT INTO jars VALUES (%s, %s, 0, %s)",
+            [(e.originator_id, e.fact.label, e.meta.at) for e in opened],
+        )
+        cursor.execute("UPDATE counters SET value = value + %s", [len(opened)])
+
+    def _add(self, cursor: Cursor, added: Sequence[Envelope]) -> None:
+        sums: dict[UUID, tuple[int, datetime]] = {}
+        for envelope in added:
+            before = sums.get(envelope.originator_id, (0, START))[0]
+            total = before + envelope.fact.marbles
+            sums[envelope.originator_id] = (total, envelope.meta.at)
+        cursor.execute(
+            "UPDATE jars SET marbles = jars.marbles + new.marbles, changed_at = new.at"
+            " FROM unnest(%s::uuid[], %s::bigint[], %s::timestamptz[]) new(id, marbles, at)"
+            " WHERE jars.id = new.id",
+            [list(sums), [s[0] for s in sums.values()], [s[1] for s in sums.values()]],
+        )
+
+
+def jar(number: int) -> UUID:
+    return UUID(int=0x7000 << 64 | 0x8000 << 48 | number)
+
+
+def envelope(
+    originator: UUID, version: int, fact: Fact, *, number: int = 1, actor: UUID | None = None
+) -> Envelope:
+    meta = Meta(
+        at=START + timedelta(seconds=number),
+        actor=actor,
+        command=UUID(int=1 << 100 | number),
+        correlation=UUID(int=2 << 100 | number),
+    )
+    return Envelope(originator_id=originator, originator_version=version, meta=meta, fact=fact)
+
+
+def story(length: int) -> Iterator[Envelope]:
+    """`length` facts over a few jars, with facts of another topic between them."""
+    versions: dict[UUID, int] = {}
+    for number in range(1, length + 1):
+        who, fact = _happening(number)
+        versions[who] = versions.get(who, 0) + 1
+        yield envelope(who, versions[who], fact, number=number)
+
+
+def _happening(number: int) -> tuple[UUID, Fact]:
+    """The first of five opens a jar, the third is about the weather, the others fill a jar."""
+    if number % 5 == 1:
+        return jar(number), JarOpened(label=f"jar {number}")
+    if number % 5 == 3:
+        return UUID(int=99), WeatherNoted(text=f"rain {number}")
+    opened = 1 + (number - 1) // 5
+    return jar(1 + 5 * (number * 7919 % opened)), MarblesAdded(marbles=number % 97)
+
+
+class WrittenLog:
+    """The reading side of an event log, over facts given to it; everything stays in order."""
+
+    def __init__(self, envelopes: Sequence[Envelope] = ()) -> None:
+        self.recorded: list[Recorded] = []
+        self.unsealed = 0
+        self.write(envelopes)
+
+    def write(self, envelopes: Sequence[Envelope]) -> None:
+        for each in envelopes:
+            self.recorded.append(Recorded(position=len(self.recorded) + 1, envelope=each))
+
+    def head(self) -> int:
+        return len(self.recorded)
+
+    def read(
+        self, after: int, limit: int, topics: frozenset[str] | None = None
+    ) -> tuple[list[Recorded], int]:
+        seen = self.recorded[after : after + limit]
+        wanted = [r for r in seen if topics is None or r.envelope.fact.TOPIC in topics]
+        self.unsealed += len(wanted)
+        return wanted, seen[-1].position if seen else after
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the engine reads the log only, it asked for {name}")
+
+
+class Crash(Exception):
+    """A worker died here."""
+
+
+class CrashingJars(Jars):
+    """Jars whose worker dies after the fold, before the position is committed, now and then."""
+
+    def __init__(self, pattern: Iterator[bool]) -> None:
+        self.pattern = pattern
+        self.crashes = 0
+
+    def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
+        super().fold(cursor, batch)
+        if next(self.pattern):
+            self.crashes += 1
+            cursor.connection.close()
+            cursor.execute("SELECT 1")
+
+
+def replaced(recorded: Recorded, fact: Fact) -> Recorded:
+    return msgspec.structs.replace(
+        recorded, envelope=msgspec.structs.replace(recorded.envelope, fact=fact)
+    )
