@@ -1,0 +1,144 @@
+"""Registering accounts and giving them roles."""
+
+from __future__ import annotations
+
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+from application.bus import Handler, TakenErrors, Unit
+from application.password_proofs import VERIFIER_ID, VERIFIER_KIND, Verifier
+from application.sessions import OpenSession, record_open_session
+from application.site import load_site
+from domain import site, users
+from domain.errors import Forbidden
+from domain.kernel import Fact
+from domain.permissions import ADMINISTRATOR
+
+
+class KekWrapper(Protocol):
+    """Wraps the key-encryption key under the panic password (design, section 8)."""
+
+    def wrap(self, password: str) -> None: ...
+
+
+class SetUpCodeRequired(Forbidden):
+    """The first account needs the code the operator was shown."""
+
+    code = "set_up_code_required"
+    message = "The first account needs the set-up code that `trackarr up` printed."
+
+
+class RegisterAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """Make an account and sign it in.
+
+    `may_found` says whether the caller may make the first account of the site. `verifier` is
+    password-blind. `session` and `token_hash` are of the session to open.
+    """
+
+    account: UUID
+    username: str
+    verifier: Verifier
+    invite: str | None
+    may_found: bool
+    session: UUID
+    token_hash: str
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """The account that was made; `is_first` when it founded the site."""
+
+    account: UUID
+    number: int
+    username: str
+    is_first: bool
+    roles: frozenset[str]
+    starter_upload: int
+
+
+class GrantRole(msgspec.Struct, frozen=True, kw_only=True):
+    """Give an account a built-in role."""
+
+    account: UUID
+    role: str
+    reason: str
+
+
+def handle_register_account(unit: Unit, command: RegisterAccount) -> Registered:
+    """Make it. Raises `UsernameInvalid`, `UsernameTaken`, the refusals of
+    `require_open_registration`, and `SetUpCodeRequired`.
+    """
+    users.require_username(command.username)
+    current = load_site(unit)
+    is_first = current.founder is None
+    if is_first and not command.may_found:
+        raise SetUpCodeRequired()
+    if not is_first:
+        users.require_open_registration(
+            is_open=current.setting("registrationOpen") is True,
+            by_invitation=current.setting("inviteEnabled") is True,
+            code=command.invite,
+        )
+    if unit.claim_owner(users.username_claim(command.username)) is not None:
+        raise users.UsernameTaken()
+    starter = current.setting("starterUpload")
+    invites = users.FOUNDER_INVITES if is_first else current.setting("defaultInvites")
+    facts = users.register_account(
+        unit.log.next_account_number(),
+        command.username,
+        starter_upload=int(starter or 0),
+        invites=int(invites or 0),
+    )
+    account = _recorded(unit, command, facts, current if is_first else None)
+    return Registered(
+        account=command.account,
+        number=account.number,
+        username=account.username,
+        is_first=is_first,
+        roles=account.roles,
+        starter_upload=int(starter or 0),
+    )
+
+
+def _recorded(
+    unit: Unit, command: RegisterAccount, facts: list[Fact], found: site.Site | None
+) -> users.Account:
+    """Record the newcomer with all that goes with him; `found` is the site he founds, if so."""
+    account = users.account_after(command.account, facts)
+    if found is not None:
+        # The claim in SiteFounded decides a race: one append of this kind can ever succeed.
+        unit.record(
+            site.SITE, found.version, site.found_site(found, command.account), actor=command.account
+        )
+        granted = users.grant_role(account, ADMINISTRATOR, reason="first account of the site")
+        facts = [*facts, *granted]
+        account = users.account_after(command.account, facts)
+    unit.record(command.account, 0, facts, actor=command.account)
+    unit.put(VERIFIER_KIND, command.account, VERIFIER_ID, msgspec.json.encode(command.verifier))
+    opening = OpenSession(
+        account=command.account,
+        session=command.session,
+        token_hash=command.token_hash,
+        method="registration",
+    )
+    record_open_session(unit, opening)
+    return account
+
+
+def handle_grant_role(unit: Unit, command: GrantRole) -> None:
+    """Give it. Raises `AccountNotFound`, `RoleUnknown`."""
+    account = unit.load(command.account, users.evolve)
+    facts = users.grant_role(account, command.role, reason=command.reason)
+    if account is not None:
+        unit.record(command.account, account.version, facts)
+
+
+HANDLERS: dict[type, Handler] = {
+    RegisterAccount: handle_register_account,
+    GrantRole: handle_grant_role,
+}
+TAKEN: TakenErrors = {
+    "account.username": users.UsernameTaken,
+    "site.first_account": users.RegistrationClosed,
+}

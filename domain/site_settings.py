@@ -1,0 +1,99 @@
+"""Every setting an administrator may change at run time: type, bounds, default, meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+SettingValue = bool | int | str | None
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table.
+
+    `kind` is bool, int or str. `lowest` and `highest` bound a number, or the length of a text.
+    `choices` are the only words allowed where there are any. `nullable` settings may be unset.
+    """
+
+    key: str
+    kind: type
+    default: SettingValue
+    meaning: str
+    unit: str = ""
+    lowest: int = 0
+    highest: int = 2**62
+    choices: tuple[str, ...] = ()
+    nullable: bool = False
+
+    def fault(self, value: object) -> str | None:
+        """Why `value` can't be this setting's; None when it can."""
+        if value is None and self.nullable:
+            return None
+        if type(value) is not self.kind:
+            return f"must be {_WORDS[self.kind]}"
+        if self.choices and value not in self.choices:
+            return f"must be one of {', '.join(self.choices)}"
+        if isinstance(value, bool):
+            return None
+        if isinstance(value, int):
+            return _bounds(value, self.lowest, self.highest, self.unit)
+        if isinstance(value, str):
+            if "\0" in value:
+                return "must not contain NUL characters"
+            return _bounds(len(value), self.lowest, self.highest, "characters")
+        return None
+
+
+_WORDS = {bool: "true or false", int: "a whole number", str: "a text"}
+
+
+def _bounds(number: int, lowest: int, highest: int, unit: str) -> str | None:
+    if lowest <= number <= highest:
+        return None
+    return f"must be {lowest} to {highest} {unit}".rstrip()
+
+
+def _text(key: str, default: str, highest: int, meaning: str, *, lowest: int = 0) -> Setting:
+    return Setting(
+        key=key, kind=str, default=default, lowest=lowest, highest=highest, meaning=meaning
+    )
+
+
+def _number(
+    key: str, default: int, unit: str, meaning: str, *, lowest: int = 0, highest: int = 2**62
+) -> Setting:
+    return Setting(
+        key=key,
+        kind=int,
+        default=default,
+        unit=unit,
+        lowest=lowest,
+        highest=highest,
+        meaning=meaning,
+    )
+
+
+def _switch(key: str, meaning: str, *, default: bool) -> Setting:
+    return Setting(key=key, kind=bool, default=default, meaning=meaning)
+
+
+_TABLE = (
+    _switch("registrationOpen", "Anyone may make an account.", default=True),
+    _switch(
+        "inviteEnabled", "Members may invite; an invitation opens registration.", default=False
+    ),
+    _number("defaultInvites", 2, "invitations", "Invitations a new member may give.", highest=100),
+    _number("starterUpload", 0, "bytes", "Upload credit a new member starts with."),
+    Setting(
+        key="catalogueVisibility",
+        kind=str,
+        default="public",
+        choices=("public", "members"),
+        meaning="Who may see the torrents.",
+    ),
+    _text("siteTitle", "Trackarr", 500, "Title of the site's pages.", lowest=1),
+    _text("siteTagline", "Private BitTorrent Tracker", 500, "One line under the title."),
+)
+SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in _TABLE}
+DEFAULTS: Mapping[str, SettingValue] = {key: setting.default for key, setting in SETTINGS.items()}

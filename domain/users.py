@@ -1,0 +1,192 @@
+"""Accounts: registered under a name nobody else has, with the roles they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+from uuid import UUID
+
+import msgspec
+
+from domain.errors import Conflict, Forbidden, Invalid, NotFound
+from domain.kernel import Claim, Envelope, Fact
+from domain.permissions import BUILT_IN, permissions_of
+
+USERNAME = re.compile(r"[A-Za-z0-9_-]{3,20}")
+FOUNDER_INVITES = 10
+"""Invitations the first account may give (behaviour of the reference)."""
+
+
+class AccountRegistered(Fact, frozen=True):
+    """A newcomer made an account.
+
+    `number` is dense and uint32, for the tracker. `starter_upload` is the upload credit in
+    bytes, `invites` the invitations he may give, both by the settings of that moment. All
+    passkey epochs start at 1.
+    """
+
+    TOPIC: ClassVar[str] = "account.registered.1"
+
+    number: int
+    username: str
+    starter_upload: int
+    invites: int
+
+    def claims(self) -> tuple[Claim, ...]:
+        return (username_claim(self.username),)
+
+
+class AccountRoleGranted(Fact, frozen=True):
+    """An account was given a role: a built-in one by its word, any other by its id."""
+
+    TOPIC: ClassVar[str] = "account.role_granted.1"
+
+    role: str
+    reason: str
+
+
+FACTS: tuple[type[Fact], ...] = (AccountRegistered, AccountRoleGranted)
+
+
+class UsernameInvalid(Invalid):
+    """The name is too short, too long, or has characters a name can't have."""
+
+    code = "username_invalid"
+    message = "username: must be 3 to 20 letters, digits, hyphens or underscores"
+
+
+class UsernameTaken(Conflict):
+    """Another account has that name, perhaps in other case."""
+
+    code = "username_taken"
+    message = "Username already taken"
+
+
+class RegistrationClosed(Forbidden):
+    """New accounts are not accepted now."""
+
+    code = "registration_closed"
+    message = "Registration is closed"
+
+
+class InvitationRequired(Forbidden):
+    """New accounts need an invitation."""
+
+    code = "invitation_required"
+    message = "Registration needs an invitation"
+
+
+class InvitationInvalid(Invalid):
+    """The invitation code is unknown or used."""
+
+    code = "invitation_invalid"
+    message = "Invalid invite code"
+
+
+class AccountNotFound(NotFound):
+    """No such account."""
+
+    code = "account_not_found"
+    message = "User not found"
+
+
+class RoleUnknown(Invalid):
+    """There is no such role."""
+
+    code = "role_unknown"
+    message = "There is no such role."
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """An account as decisions see it. Sizes are bytes, `invites` is what he may still give."""
+
+    id: UUID
+    version: int
+    number: int
+    username: str
+    invites: int
+    roles: frozenset[str] = frozenset()
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        return permissions_of(self.roles)
+
+
+def evolve(state: Account | None, envelope: Envelope) -> Account:
+    """The account after one more fact."""
+    return _after(state, envelope.originator_id, envelope.originator_version, envelope.fact)
+
+
+def account_after(account: UUID, facts: Sequence[Fact]) -> Account:
+    """A new account as its first facts make it. Raises TypeError when it has none."""
+    state: Account | None = None
+    for version, fact in enumerate(facts, 1):
+        state = _after(state, account, version, fact)
+    if state is None:
+        raise TypeError("an account begins with a fact")
+    return state
+
+
+def _after(state: Account | None, account: UUID, version: int, fact: Fact) -> Account:
+    match fact, state:
+        case AccountRegistered(), None:
+            return Account(
+                id=account,
+                version=version,
+                number=fact.number,
+                username=fact.username,
+                invites=fact.invites,
+            )
+        case AccountRoleGranted(role=role), Account():
+            return msgspec.structs.replace(state, version=version, roles=state.roles | {role})
+        case unknown, _:
+            raise TypeError(f"not a fact of an account here: {type(unknown).__name__}")
+
+
+def username_claim(username: str) -> Claim:
+    """The name as claimed: two names that differ in case only are one."""
+    return Claim("account.username", username.casefold())
+
+
+def require_username(username: str) -> str:
+    """`username` if an account may have it. Raises `UsernameInvalid`."""
+    if not USERNAME.fullmatch(username):
+        raise UsernameInvalid()
+    return username
+
+
+def require_open_registration(*, is_open: bool, by_invitation: bool, code: str | None) -> None:
+    """Let a newcomer in, or raise `RegistrationClosed`, `InvitationRequired`, `InvitationInvalid`.
+
+    A code is only looked at while invitations are enabled. None was ever given out so far, so
+    each is unknown.
+    """
+    if by_invitation and code is not None:
+        raise InvitationInvalid()
+    if is_open:
+        return
+    raise InvitationRequired() if by_invitation else RegistrationClosed()
+
+
+def register_account(
+    number: int, username: str, *, starter_upload: int, invites: int
+) -> list[Fact]:
+    """A new account. Raises `UsernameInvalid`."""
+    return [
+        AccountRegistered(
+            number=number,
+            username=require_username(username),
+            starter_upload=starter_upload,
+            invites=invites,
+        )
+    ]
+
+
+def grant_role(account: Account | None, role: str, *, reason: str) -> list[Fact]:
+    """Give a built-in role; nothing when he holds it. Raises `AccountNotFound`, `RoleUnknown`."""
+    if account is None:
+        raise AccountNotFound()
+    if role not in BUILT_IN:
+        raise RoleUnknown()
+    return [] if role in account.roles else [AccountRoleGranted(role=role, reason=reason)]

@@ -1,0 +1,188 @@
+"""Accounts as pages show them: tables, fold and queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from psycopg.rows import class_row
+
+from domain.kernel import Recorded
+from domain.permissions import ADMINISTRATOR, BUILT_IN, MODERATOR, Permission
+from domain.users import AccountRegistered, AccountRoleGranted
+from projections.engine import Connection, Cursor
+
+DDL = """
+CREATE TABLE accounts (
+    id uuid PRIMARY KEY,
+    number bigint NOT NULL UNIQUE,
+    username text COLLATE "C" NOT NULL,
+    is_admin boolean NOT NULL,
+    is_moderator boolean NOT NULL,
+    can_upload_without_moderation boolean NOT NULL,
+    can_audit boolean NOT NULL,
+    starter_upload bigint NOT NULL,
+    invites integer NOT NULL,
+    created_at timestamptz NOT NULL
+);
+CREATE UNIQUE INDEX ON accounts (lower(username));
+CREATE TABLE roles (
+    account uuid NOT NULL,
+    role text COLLATE "C" NOT NULL,
+    granted_at timestamptz NOT NULL,
+    granted_by uuid,
+    PRIMARY KEY (account, role)
+);
+"""
+
+
+class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An account. `starter_upload` is in bytes, `invites` what he may still give."""
+
+    id: UUID
+    number: int
+    username: str
+    is_admin: bool
+    is_moderator: bool
+    can_upload_without_moderation: bool
+    can_audit: bool
+    starter_upload: int
+    invites: int
+    created_at: datetime
+
+
+class AccountRoleRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A role an account holds; `granted_by` is None when a rule gave it."""
+
+    role: str
+    granted_at: datetime
+    granted_by: UUID | None
+
+
+class UsersProjection:
+    """Accounts and the roles they hold, as they are now."""
+
+    name = "users"
+    version = 1
+    topics: frozenset[str] | None = frozenset({AccountRegistered.TOPIC, AccountRoleGranted.TOPIC})
+    ddl = DDL
+    keys: Mapping[str, tuple[str, ...]] = {"accounts": ("id",), "roles": ("account", "role")}
+
+    def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
+        _accounts_registered(cursor, batch)
+        _account_roles_granted(cursor, batch)
+
+
+def _accounts_registered(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    rows = [
+        (
+            recorded.envelope.originator_id,
+            fact.number,
+            fact.username,
+            fact.starter_upload,
+            fact.invites,
+            recorded.envelope.meta.at,
+        )
+        for recorded in batch
+        if isinstance(fact := recorded.envelope.fact, AccountRegistered)
+    ]
+    if rows:
+        cursor.execute(
+            """
+            INSERT INTO accounts (id, number, username, is_admin, is_moderator,
+                can_upload_without_moderation, can_audit, starter_upload, invites, created_at)
+            SELECT id, number, username, false, false, false, false, starter, invites, at
+            FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::bigint[], %s::integer[],
+                %s::timestamptz[]) AS new(id, number, username, starter, invites, at)
+            """,
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+
+
+def _account_roles_granted(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    rows = [
+        (
+            recorded.envelope.originator_id,
+            fact.role,
+            recorded.envelope.meta.at,
+            recorded.envelope.meta.actor,
+        )
+        for recorded in batch
+        if isinstance(fact := recorded.envelope.fact, AccountRoleGranted)
+    ]
+    if not rows:
+        return
+    cursor.execute(
+        """
+        INSERT INTO roles (account, role, granted_at, granted_by)
+        SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::uuid[])
+        """,
+        [list(column) for column in zip(*rows, strict=True)],
+    )
+    cursor.execute(
+        """
+        UPDATE accounts a SET
+            is_admin = %(administrator)s = ANY(held.roles),
+            is_moderator = %(moderator)s = ANY(held.roles),
+            can_upload_without_moderation = held.roles && %(upload)s::text[],
+            can_audit = held.roles && %(audit)s::text[]
+        FROM (
+            SELECT account, array_agg(role) AS roles FROM roles
+            WHERE account = ANY(%(accounts)s::uuid[]) GROUP BY account
+        ) AS held
+        WHERE a.id = held.account
+        """,
+        {
+            "accounts": sorted({row[0] for row in rows}),
+            "administrator": ADMINISTRATOR,
+            "moderator": MODERATOR,
+            "upload": _roles_with(Permission.CAN_UPLOAD_WITHOUT_MODERATION),
+            "audit": _roles_with(Permission.CAN_AUDIT),
+        },
+    )
+
+
+def _roles_with(permission: Permission) -> list[str]:
+    return sorted(role for role, permits in BUILT_IN.items() if permission in permits)
+
+
+def find_account(conn: Connection, account: UUID) -> AccountRow | None:
+    """One account by id."""
+    with conn.cursor(row_factory=class_row(AccountRow)) as cursor:
+        return cursor.execute(
+            """
+            SELECT id, number, username, is_admin, is_moderator, can_upload_without_moderation,
+                can_audit, starter_upload, invites, created_at
+            FROM users_1.accounts
+            WHERE id = %s
+            """,
+            [account],
+        ).fetchone()
+
+
+def find_account_by_name(conn: Connection, username: str) -> AccountRow | None:
+    """One account by name; case does not matter."""
+    with conn.cursor(row_factory=class_row(AccountRow)) as cursor:
+        return cursor.execute(
+            """
+            SELECT id, number, username, is_admin, is_moderator, can_upload_without_moderation,
+                can_audit, starter_upload, invites, created_at
+            FROM users_1.accounts
+            WHERE lower(username) = lower(%s)
+            """,
+            [username],
+        ).fetchone()
+
+
+def list_account_roles(conn: Connection, account: UUID) -> list[AccountRoleRow]:
+    """The roles an account holds, oldest first."""
+    with conn.cursor(row_factory=class_row(AccountRoleRow)) as cursor:
+        return cursor.execute(
+            """
+            SELECT role, granted_at, granted_by FROM users_1.roles
+            WHERE account = %s ORDER BY granted_at, role LIMIT 100
+            """,
+            [account],
+        ).fetchall()
