@@ -1,124 +1,57 @@
-"""Moderation of uploads: the thread of one torrent, its status and its messages."""
+"""Moderation of uploads: the thread of one torrent, its status, and who may change it."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
 from uuid import UUID, uuid5
 
 import msgspec
 
 from domain.errors import Conflict, Invalid, NotFound
 from domain.kernel import Envelope, Fact, Private
-
-ModerationStatus = Literal["pending", "accepted", "changes_requested", "rejected"]
-ResetStatus = Literal["pending", "accepted", "changes_requested"]
-Bypass = Literal["staff", "role"]
-"""Why an upload needed no moderation: its uploader is staff, or a role of his says so."""
-
-MESSAGE_LENGTH = 4000
-
-
-class ModerationOpened(Fact, frozen=True):
-    """The moderation thread of a new upload was opened."""
-
-    TOPIC: ClassVar[str] = "moderation.opened.1"
-
-    torrent: UUID
-    uploader: UUID
-    status: ModerationStatus
-    bypass: Bypass | None
-
-
-class TorrentApproved(Fact, frozen=True):
-    """A moderator accepted a torrent into the catalogue."""
-
-    TOPIC: ClassVar[str] = "torrent.approved.1"
-
-    torrent: UUID
-    uploader: UUID
-    moderator: UUID
-    previous: ModerationStatus
-    message_id: UUID
-    message: Private | None
-
-
-class TorrentChangesRequested(Fact, frozen=True):
-    """A moderator asked the uploader to change a torrent."""
-
-    TOPIC: ClassVar[str] = "torrent.changes_requested.1"
-
-    torrent: UUID
-    uploader: UUID
-    moderator: UUID
-    previous: ModerationStatus
-    message_id: UUID
-    message: Private | None
-
-
-class TorrentRejected(Fact, frozen=True):
-    """A moderator rejected a torrent; its info hash stays taken."""
-
-    TOPIC: ClassVar[str] = "torrent.rejected.1"
-
-    torrent: UUID
-    uploader: UUID
-    moderator: UUID
-    previous: ModerationStatus
-    message_id: UUID
-    message: Private | None
-
-
-class TorrentReset(Fact, frozen=True):
-    """A moderator took a rejection back."""
-
-    TOPIC: ClassVar[str] = "torrent.reset.1"
-
-    torrent: UUID
-    uploader: UUID
-    moderator: UUID
-    status: ResetStatus
-    message_id: UUID
-    message: Private | None
-
-
-class ModerationMessagePosted(Fact, frozen=True):
-    """The uploader or a moderator wrote in a moderation thread without changing the status."""
-
-    TOPIC: ClassVar[str] = "moderation.message_posted.1"
-
-    torrent: UUID
-    author: UUID
-    message_id: UUID
-    message: Private
-
-
-class ModerationClosed(Fact, frozen=True):
-    """The thread ended because its torrent was withdrawn."""
-
-    TOPIC: ClassVar[str] = "moderation.closed.1"
-
-    torrent: UUID
-
-
-FACTS: tuple[type[Fact], ...] = (
+from domain.moderation_events import (
+    FACTS,
+    SYSTEM_BODIES,
+    Bypass,
+    ModerationClosed,
+    ModerationMessagePosted,
     ModerationOpened,
+    ModerationStatus,
+    ResetStatus,
+    StatusFact,
     TorrentApproved,
     TorrentChangesRequested,
     TorrentRejected,
     TorrentReset,
-    ModerationMessagePosted,
-    ModerationClosed,
+    status_after,
 )
 
-StatusFact = TorrentApproved | TorrentChangesRequested | TorrentRejected | TorrentReset
+__all__ = [
+    "FACTS",
+    "SYSTEM_BODIES",
+    "Bypass",
+    "ModerationClosed",
+    "ModerationMessagePosted",
+    "ModerationOpened",
+    "ModerationStatus",
+    "ResetStatus",
+    "StatusFact",
+    "TorrentApproved",
+    "TorrentChangesRequested",
+    "TorrentRejected",
+    "TorrentReset",
+    "approve_torrent",
+    "close_moderation",
+    "evolve",
+    "open_moderation",
+    "post_moderation_message",
+    "reject_torrent",
+    "request_torrent_changes",
+    "reset_torrent",
+    "status_after",
+    "thread_id",
+]
 
-SYSTEM_BODIES: dict[type[Fact], str] = {
-    TorrentApproved: "Approved.",
-    TorrentChangesRequested: "Changes requested.",
-    TorrentRejected: "Rejected.",
-    TorrentReset: "Returned to the queue.",
-}
-"""What a status change without words of its own reads as; such a message is a system message."""
+MESSAGE_LENGTH = 4000
 
 
 class ModerationThreadNotFound(NotFound):
@@ -188,19 +121,6 @@ class ModerationThread(msgspec.Struct, frozen=True, kw_only=True):
 def thread_id(torrent: UUID) -> UUID:
     """The id of a torrent's moderation thread."""
     return uuid5(torrent, "moderation")
-
-
-def status_after(fact: StatusFact) -> ModerationStatus:
-    """The status a status change leads to."""
-    match fact:
-        case TorrentApproved():
-            return "accepted"
-        case TorrentChangesRequested():
-            return "changes_requested"
-        case TorrentRejected():
-            return "rejected"
-        case TorrentReset():
-            return fact.status
 
 
 def evolve(state: ModerationThread | None, envelope: Envelope) -> ModerationThread:
