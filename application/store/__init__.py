@@ -1,1 +1,1 @@
-"""The event log: the only code that knows the event-store library."""
+"""The event log, the vault and the keys: the only code that knows the event-store library."""

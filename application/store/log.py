@@ -1,0 +1,379 @@
+"""The event log and the vault as the application sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+from uuid import UUID, uuid4
+
+from eventsourcing.application import AggregateNotFoundError
+from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError
+
+from application.ports import (
+    Appended,
+    AppendRefused,
+    ClaimTaken,
+    CommandRepeated,
+    Evolve,
+    StoredAnswer,
+    VaultErasure,
+    VaultPut,
+    VersionConflict,
+    Writes,
+)
+from application.store import private_text, vault
+from application.store.event_application import EventApplication
+from application.store.keyring import Keyring
+from application.store.mapper import EnvelopeMapper
+from application.store.recorder import (
+    Changes,
+    ClaimChange,
+    EventLogRecorder,
+    ItemChange,
+    constraint_of,
+    open_datastore,
+)
+from application.store.sealing import Sealer
+from application.store.topics import TopicRegistry, UnknownTopic
+from domain.errors import Unavailable
+from domain.kernel import Claim, Envelope, Private, Recorded
+
+S = TypeVar("S")
+SUBJECT_KEY_RACES: Final = 3
+"""Times a subject's new key may be made by another first; once made it stays."""
+
+
+class SubjectKeyRace(AppendRefused):
+    """Another command made the key of a subject first."""
+
+
+class EventLog:
+    """The one event log, its vault and its numbers (`application.ports.EventLogPort`).
+
+    One per process, made after a fork, closed at the end. Every method that reaches the
+    database raises `Unavailable` when it is out of reach.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        keyring: Keyring,
+        registry: TopicRegistry,
+        *,
+        pool_size: int = 2,
+        max_overflow: int = 8,
+    ) -> None:
+        datastore = open_datastore(conninfo, pool_size=pool_size, max_overflow=max_overflow)
+        self.keyring = keyring
+        self.registry = registry
+        with _reachable():
+            self.recorder = EventLogRecorder(datastore)
+        self.mapper = EnvelopeMapper(registry, Sealer(keyring, "events", self._reserve_seals))
+        self._vault_sealer = Sealer(keyring, "vault", self._reserve_seals)
+        self._claims_secret = keyring.active("claims").material
+        self._application = EventApplication(self.recorder, self.mapper)
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self._application.close()
+
+    # Facts
+
+    def load(self, originator_id: UUID, evolve: Evolve[S]) -> S | None:
+        """The aggregate as of now, or None when it has no facts."""
+
+        def project(state: S | None, events: Iterable[Any]) -> S | None:
+            envelopes: list[Envelope] = list(events)
+            self._open_private(envelopes)
+            for envelope in envelopes:
+                state = evolve(state, envelope)
+            return state
+
+        with _reachable():
+            try:
+                return self._application.fold(originator_id, project)
+            except AggregateNotFoundError:
+                return None
+
+    def append(self, writes: Writes) -> Appended:
+        """Save everything of `writes` in one transaction, or nothing.
+
+        Raises `VersionConflict`, `ClaimTaken`, `CommandRepeated`, or `Unavailable` when the
+        database stayed out of reach; then the command may be sent again under the same id.
+        """
+        for _ in range(SUBJECT_KEY_RACES):
+            try:
+                return self._append(writes)
+            except SubjectKeyRace:
+                continue
+        raise VersionConflict("subject key")
+
+    def read(
+        self, after: int, limit: int, topics: frozenset[str] | None = None
+    ) -> tuple[list[Recorded], int]:
+        """Facts of `topics` among the next `limit` positions, and the last position scanned.
+
+        Raises `UnknownTopic` for a topic this code does not know, wanted or not: who passes
+        over what he can't understand builds a wrong picture.
+        """
+        wanted = None if topics is None else sorted(self.registry.sources(topics))
+        with _reachable():
+            rows = self.recorder.scan(after, limit, wanted)
+            known = self.registry.topics
+            found = []
+            for row in rows:
+                if row.topic not in known:
+                    raise UnknownTopic(row.topic)
+                if row.state is not None:
+                    envelope = self.mapper.envelope(
+                        row.originator_id, row.version, row.topic, row.state
+                    )
+                    found.append(Recorded(position=row.position, envelope=envelope))
+            self._open_private([recorded.envelope for recorded in found])
+        return found, rows[-1].position if rows else after
+
+    def head(self) -> int:
+        """The newest position; 0 for an empty log."""
+        rows = self._rows("SELECT coalesce(max(notification_id), 0) FROM log.events")
+        return int(rows[0][0])
+
+    def answer(self, command_id: UUID) -> StoredAnswer | None:
+        """What a command of the last seven days was answered, or None."""
+        rows = self._rows(
+            "SELECT body_hash, answer, last FROM log.commands WHERE id = %b", (command_id,)
+        )
+        if not rows:
+            return None
+        body_hash, sealed, last = rows[0]
+        answer = None
+        if sealed is not None:
+            answer = self._vault_sealer.open(sealed, vault.answer_place(command_id))
+        return StoredAnswer(body_hash=body_hash, answer=answer, last=last)
+
+    def claim_owner(self, claim: Claim) -> UUID | None:
+        """The aggregate that holds a name, or None."""
+        rows = self._rows(
+            "SELECT owner FROM log.claims WHERE kind = %b AND value = %b",
+            (claim.kind, self.claim_value(claim)),
+        )
+        return rows[0][0] if rows else None
+
+    def claim_value(self, claim: Claim) -> bytes:
+        """The keyed hash under which a name is stored."""
+        return vault.claim_value(claim, self._claims_secret)
+
+    # Vault
+
+    def vault_get(self, kind: str, owner: UUID, id: str) -> bytes | None:
+        rows = self._rows(
+            "SELECT value FROM vault.items WHERE kind = %b AND owner = %b AND id = %b",
+            (kind, owner, id),
+        )
+        return self._open_item(kind, owner, id, rows[0][0]) if rows else None
+
+    def vault_find(self, kind: str, id: str) -> tuple[UUID, bytes] | None:
+        """Owner and value of the item with this id, where ids are unique in their kind."""
+        rows = self._rows(
+            "SELECT owner, value FROM vault.items WHERE kind = %b AND id = %b LIMIT 1", (kind, id)
+        )
+        if not rows:
+            return None
+        owner, sealed = rows[0]
+        return owner, self._open_item(kind, owner, id, sealed)
+
+    def vault_list(self, kind: str, owner: UUID) -> Mapping[str, bytes]:
+        rows = self._rows(
+            "SELECT id, value FROM vault.items WHERE kind = %b AND owner = %b ORDER BY id",
+            (kind, owner),
+        )
+        return {name: self._open_item(kind, owner, name, sealed) for name, sealed in rows}
+
+    def vault_write(
+        self, puts: Sequence[VaultPut] = (), erasures: Sequence[VaultErasure] = ()
+    ) -> None:
+        """Change the vault outside any command: presence, session touches, telemetry."""
+        items = [*_erased(erasures), *map(self._sealed_item, puts)]
+        if items:
+            with _reachable():
+                self.recorder.write_items(items)
+
+    def vault_create(self, put: VaultPut) -> bytes:
+        """Keep `put.value` unless the item exists; the value that is kept."""
+        kept = self.vault_get(put.kind, put.owner, put.id)
+        if kept is not None:
+            return kept
+        try:
+            with _reachable():
+                self.recorder.write_items([self._sealed_item(put)._replace(absent=True)])
+        except IntegrityError:
+            return self.vault_create(put)
+        return put.value
+
+    def blob_ref(self, content: bytes) -> bytes:
+        return vault.blob_ref(content, self._claims_secret)
+
+    def blob(self, ref: bytes) -> bytes | None:
+        rows = self._rows("SELECT value FROM vault.blobs WHERE ref = %b", (ref,))
+        return self._vault_sealer.open(rows[0][0], vault.blob_place(ref)) if rows else None
+
+    # Numbers
+
+    def next_account_number(self) -> int:
+        return int(self._rows("SELECT nextval('log.account_numbers')")[0][0])
+
+    def next_torrent_number(self) -> int:
+        return int(self._rows("SELECT nextval('log.torrent_numbers')")[0][0])
+
+    # Inside
+
+    def _append(self, writes: Writes) -> Appended:
+        changes = self._changes(writes)
+        try:
+            return self._record(writes, changes)
+        except (InterfaceError, OperationalError):
+            self.recorder.drop_broken_connections()
+            with _reachable():
+                return self._record_again(writes, changes)
+
+    def _record(self, writes: Writes, changes: Changes) -> Appended:
+        try:
+            positions = self._application.record(writes.envelopes, changes)
+        except IntegrityError as error:
+            raise _refusal(error) from error
+        return _appended(
+            writes, positions[0] if positions else 0, positions[-1] if positions else 0
+        )
+
+    def _record_again(self, writes: Writes, changes: Changes) -> Appended:
+        """After an unknown outcome: what was saved, or the one other attempt.
+
+        The attempt id tells our own lost commit from the same command sent by another. When
+        the first attempt is still being committed by the server, the second waits for it in
+        `log.append` and is then told that the command is there.
+        """
+        try:
+            return self._saved(writes, changes) or self._record(writes, changes)
+        except CommandRepeated:
+            saved = self._saved(writes, changes)
+            if saved is None:
+                raise
+            return saved
+
+    def _saved(self, writes: Writes, changes: Changes) -> Appended | None:
+        rows = self._rows(
+            "SELECT first, last FROM log.commands WHERE id = %b AND attempt = %b",
+            (changes.command, changes.attempt),
+        )
+        if not rows:
+            return None
+        first, last = rows[0]
+        return _appended(writes, first, last if first else 0)
+
+    def _changes(self, writes: Writes) -> Changes:
+        answer = None
+        if writes.answer is not None:
+            place = vault.answer_place(writes.command_id)
+            answer = self._vault_sealer.seal(writes.answer, place)
+        items = [
+            *_erased(writes.vault_erasures),
+            *map(self._sealed_item, writes.vault_puts),
+            *self._seal_private(writes.envelopes),
+        ]
+        return Changes(
+            command=writes.command_id,
+            attempt=uuid4(),
+            body_hash=writes.body_hash,
+            answer=answer,
+            claims=list(self.claim_changes(writes.envelopes)),
+            items=items,
+            blobs=[self._sealed_blob(content) for content in writes.blobs],
+        )
+
+    def claim_changes(self, envelopes: Iterable[Envelope]) -> Iterator[ClaimChange]:
+        """What facts give back and take, in order; a fact gives back before it takes."""
+        for envelope in envelopes:
+            owner = envelope.originator_id
+            for claim in envelope.fact.releases():
+                yield ClaimChange(claim.kind, self.claim_value(claim), owner, take=False)
+            for claim in envelope.fact.claims():
+                yield ClaimChange(claim.kind, self.claim_value(claim), owner, take=True)
+
+    def _seal_private(self, envelopes: Sequence[Envelope]) -> list[ItemChange]:
+        """Seal private texts; the items are the keys of subjects who had none yet."""
+        privates = private_text.privates_of(envelopes)
+        keys = self._subject_keys(privates)
+        made = []
+        for subject in {p.subject for p in privates if p.text is not None} - set(keys):
+            keys[subject] = private_text.new_subject_key()
+            put = VaultPut(kind=private_text.KIND, owner=subject, id="", value=keys[subject])
+            made.append(self._sealed_item(put)._replace(absent=True))
+        private_text.seal_all(privates, keys)
+        return made
+
+    def _open_private(self, envelopes: Sequence[Envelope]) -> None:
+        privates = private_text.privates_of(envelopes)
+        if privates:
+            private_text.open_all(privates, self._subject_keys(privates))
+
+    def _subject_keys(self, privates: Sequence[Private]) -> dict[UUID, bytes]:
+        """Read each time and never kept: a destroyed key must be gone at once."""
+        subjects = list({private.subject for private in privates})
+        if not subjects:
+            return {}
+        rows = self._rows(
+            "SELECT owner, value FROM vault.items"
+            " WHERE kind = 'subject_key' AND id = '' AND owner = ANY(%b)",
+            (subjects,),
+        )
+        return {
+            owner: self._open_item(private_text.KIND, owner, "", sealed) for owner, sealed in rows
+        }
+
+    def _sealed_item(self, put: VaultPut) -> ItemChange:
+        sealed = self._vault_sealer.seal(put.value, vault.item_place(put.kind, put.owner, put.id))
+        return ItemChange(put.kind, put.owner, put.id, sealed)
+
+    def _sealed_blob(self, content: bytes) -> tuple[bytes, bytes]:
+        ref = self.blob_ref(content)
+        return ref, self._vault_sealer.seal(content, vault.blob_place(ref))
+
+    def _open_item(self, kind: str, owner: UUID, id: str, sealed: bytes) -> bytes:
+        return self._vault_sealer.open(sealed, vault.item_place(kind, owner, id))
+
+    def _rows(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
+        with _reachable():
+            return self.recorder.rows(query, params)
+
+    def _reserve_seals(self, key_id: int, amount: int) -> int:
+        rows = self._rows("SELECT log.reserve_seals(%b::int, %b::bigint)", (key_id, amount))
+        return int(rows[0][0])
+
+
+def _erased(erasures: Iterable[VaultErasure]) -> list[ItemChange]:
+    return [ItemChange(e.kind, e.owner, e.id, None) for e in erasures]
+
+
+def _appended(writes: Writes, first: int, last: int) -> Appended:
+    topics = frozenset(type(envelope.fact).TOPIC for envelope in writes.envelopes)
+    return Appended(first=first, last=last, topics=topics)
+
+
+def _refusal(error: IntegrityError) -> Exception:
+    """The refusal that a broken constraint of the log stands for."""
+    name, detail = constraint_of(error)
+    refusals: dict[str, AppendRefused] = {
+        "events_pkey": VersionConflict(),
+        "claims_pkey": ClaimTaken(detail),
+        "commands_pkey": CommandRepeated(),
+        "items_absent": SubjectKeyRace(),
+    }
+    return refusals.get(name, error)
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except (InterfaceError, OperationalError) as error:
+        raise Unavailable("The event log is out of reach; try again.", retry_after=1) from error
