@@ -77,6 +77,13 @@ class TestServers:
         )
         with psycopg.connect(self.owner_url, autocommit=True) as connection:
             connection.execute(statement)
+            if template:
+                # A clone does not inherit rights on the database itself.
+                connection.execute(
+                    sql.SQL("GRANT CONNECT, CREATE ON DATABASE {} TO {}").format(
+                        sql.Identifier(name), sql.Identifier(APP_ROLE)
+                    )
+                )
 
     def _drop(self, name: str) -> None:
         with psycopg.connect(self.owner_url, autocommit=True) as connection:
