@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -10,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ops.data_folder import lock_file, prepare_folder
 from ops.embedded_postgres import EmbeddedPostgres
 from ops.embedded_valkey import EmbeddedValkey
-from ops.failures import DataFolderBusy, DataFolderUnusable
+from ops.failures import DataFolderUnusable
 from ops.server_process import ServerUser
 
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS; the longest name is `.s.PGSQL.5432.lock`.
 SOCKET_FOLDER_LIMIT = 84
+LOCK_NAME = "servers.lock"
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 
 
@@ -31,18 +32,27 @@ class ServerUrls:
 class EmbeddedServers:
     """PostgreSQL 18 and Valkey 9 in `root`, held by an exclusive lock while they run.
 
-    `durable=False` turns PostgreSQL's fsync off: for tests, where only processes crash.
+    A given URL takes the place of that server. `durable=False` turns PostgreSQL's fsync off: for tests, where only processes crash.
     Start from the main thread: on Linux the servers stop when the thread that started them ends.
     Raises DataFolderBusy, DataFolderUnusable or ServerDidNotStart.
     """
 
     def __init__(
-        self, root: Path, *, connections: int = 100, databases: int = 16, durable: bool = True
+        self,
+        root: Path,
+        *,
+        connections: int = 100,
+        databases: int = 16,
+        durable: bool = True,
+        given_database_url: str | None = None,
+        given_redis_url: str | None = None,
     ) -> None:
         self._root = root.absolute()
         self._connections = connections
         self._databases = databases
         self._durable = durable
+        self._given_database_url = given_database_url
+        self._given_redis_url = given_redis_url
         self._lock: IO[str] | None = None
         self._log: IO[bytes] | None = None
         self._short: list[Path] = []
@@ -54,31 +64,19 @@ class EmbeddedServers:
         return self._root / "servers.log"
 
     def start(self) -> ServerUrls:
-        """Start both servers and return once each answers."""
+        """Start the servers that are not given and return once each answers."""
         user = ServerUser()
         self._prepare_root(user)
-        self._lock = _lock(self._root)
+        self._lock = lock_file(self._root / LOCK_NAME)
         try:
             self._log = _open_log(self.log_path)
-            self._postgres = EmbeddedPostgres(
-                self._root / "postgres",
-                self._socket_folder(self._root / "postgres" / "run"),
-                user,
-                connections=self._connections,
-                durable=self._durable,
+            return ServerUrls(
+                self._given_database_url or self._start_postgres(user, self._log),
+                self._given_redis_url or self._start_valkey(self._log),
             )
-            valkey_folder = self._root / "valkey"
-            self._valkey = EmbeddedValkey(
-                valkey_folder,
-                self._socket_folder(valkey_folder) / "valkey.sock",
-                databases=self._databases,
-            )
-            self._postgres.start(self._log, self.log_path)
-            self._valkey.start(self._log, self.log_path)
         except BaseException:
             self.stop()
             raise
-        return ServerUrls(self._postgres.url, self._valkey.url)
 
     def restart_dead(self) -> list[str]:
         """Start again what has ended by itself; gives the names. URLs stay the same."""
@@ -119,17 +117,27 @@ class EmbeddedServers:
             raise RuntimeError("the embedded servers are not started")
         return self._postgres.superuser_url
 
+    def _start_postgres(self, user: ServerUser, log: IO[bytes]) -> str:
+        folder = self._root / "postgres"
+        self._postgres = EmbeddedPostgres(
+            folder,
+            self._socket_folder(folder / "run"),
+            user,
+            connections=self._connections,
+            durable=self._durable,
+        )
+        self._postgres.start(log, self.log_path)
+        return self._postgres.url
+
+    def _start_valkey(self, log: IO[bytes]) -> str:
+        folder = self._root / "valkey"
+        socket = self._socket_folder(folder) / "valkey.sock"
+        self._valkey = EmbeddedValkey(folder, socket, databases=self._databases)
+        self._valkey.start(log, self.log_path)
+        return self._valkey.url
+
     def _prepare_root(self, user: ServerUser) -> None:
-        try:
-            # Another user has to pass through (not list) the folder where we are root.
-            self._root.mkdir(mode=0o711 if user.dropped else 0o700, parents=True, exist_ok=True)
-            writable = os.access(self._root, os.W_OK | os.X_OK)
-        except OSError as error:
-            raise DataFolderUnusable(
-                f"The data folder {self._root} cannot be made: {error.strerror}."
-            ) from error
-        if not writable:
-            raise DataFolderUnusable(f"The data folder {self._root} is not writable by this user.")
+        prepare_folder(self._root)
         if user.dropped and not user.can_enter(self._root):
             raise DataFolderUnusable(
                 f"The data folder {self._root} lies below a folder PostgreSQL's unprivileged user "
@@ -143,18 +151,6 @@ class EmbeddedServers:
         short = Path(tempfile.mkdtemp(prefix="trackarr-"))
         self._short.append(short)
         return short
-
-
-def _lock(root: Path) -> IO[str]:
-    file = (root / "lock").open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise DataFolderBusy(
-            f"The data folder {root} is in use by another running Trackarr."
-        ) from None
-    return file
 
 
 def _open_log(path: Path) -> IO[bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
+from ops.data_folder import kept_secret, write_private
 from ops.failures import DataFolderUnusable, ServerDidNotStart
 from ops.server_process import ServerUser, end_orphans, wait_until_answers
 
@@ -121,7 +121,7 @@ class EmbeddedPostgres:
         making = self._folder / "cluster.new"
         shutil.rmtree(making, ignore_errors=True)
         password_file = self._folder / "password.new"
-        _write_private(password_file, self._secret("superuser"))
+        write_private(password_file, self._secret("superuser"))
         self._user.own(password_file)
         try:
             code = self._user.run(
@@ -190,12 +190,8 @@ class EmbeddedPostgres:
                 )
 
     def _secret(self, name: str) -> str:
-        """A password made at the first start; a password also on the socket, as others may share
-        the unprivileged user."""
-        path = self._folder.parent / f"postgres-{name}.secret"
-        if not path.exists():
-            _write_private(path, secrets.token_hex(24))
-        return path.read_text()
+        """A password on the socket too, as other programs may share the unprivileged user."""
+        return kept_secret(self._folder.parent / f"postgres-{name}.secret")
 
     def _url(self, user: str, password: str, database: str) -> str:
         host = quote(str(self._sockets), safe="")
@@ -210,17 +206,6 @@ def _package_folder(name: str) -> Path:
             f"The package {name} is not installed here; give DATABASE_URL and REDIS_URL instead."
         )
     return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file no other user may read; complete or absent also after a crash."""
-    making = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    making.replace(path)
 
 
 def _alive(pid: int) -> bool:

@@ -6,60 +6,24 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import SettingsConfigDict
 
 from ops.failures import SettingsRefused
+from ops.settings_group import Addresses, Port, Secret, SettingsGroup, checked_url
 
 LOOPBACK = ("127.0.0.1", "::1")
+G = TypeVar("G", bound=SettingsGroup)
 # Read by the launcher, the tests or a child of `up`; no setting of an installation.
 INTERNAL_KEYS = frozenset({"TRACKARR_READY_FD", "TRACKARR_TEST_SERVERS", "TRACKARR_NIGHTLY"})
-
-G = TypeVar("G", bound="SettingsGroup")
-
-
-def _split(value: object) -> object:
-    """Accept a comma-separated list, as an environment variable holds it."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-# Ports at or above 32768 belong to outgoing connections on most systems and may be taken any time.
-Port = Annotated[int, Field(ge=1, lt=32768)]
-Addresses = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Secret = SecretStr | None
-
-
-class SettingsGroup(BaseSettings):
-    """Settings of one concern; the environment name is the prefix and the field's upper case."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
-    title: ClassVar[str]
-
-    @classmethod
-    def settings_customise_sources(  # takes only what `load_settings` passes, see `_read`
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  the library's signature
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
-
-    @classmethod
-    def keys(cls) -> dict[str, str]:
-        """Environment name by field name."""
-        prefix = cls.model_config.get("env_prefix", "")
-        return {field: f"{prefix}{field}".upper() for field in cls.model_fields}
-
-    @classmethod
-    def is_secret(cls, field: str) -> bool:
-        return cls.model_fields[field].annotation == Secret
 
 
 class ServerSettings(SettingsGroup):
@@ -157,12 +121,18 @@ class NetworkSettings(SettingsGroup):
     @field_validator("public_url", "announce_url", "webauthn_origin")
     @classmethod
     def _web_url(cls, value: str) -> str:
-        return _checked_url(value, ("http", "https"))
+        return checked_url(value, ("http", "https"))
 
     @field_validator("udp_announce_url")
     @classmethod
     def _udp_url(cls, value: str) -> str:
-        return _checked_url(value, ("udp",))
+        return checked_url(value, ("udp",))
+
+    @model_validator(mode="after")
+    def _distinct_ports(self) -> Self:
+        if self.api_port == self.tracker_port:
+            raise ValueError("TRACKARR_API_PORT and TRACKARR_TRACKER_PORT are the same")
+        return self
 
     @property
     def is_loopback(self) -> bool:
@@ -348,8 +318,10 @@ def _read(group: type[G], environ: Mapping[str, str]) -> G:
         return group(**values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        key = group.keys()[str(first["loc"][0])]
         text = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:
+            raise SettingsRefused(f"{text}.") from None
+        key = group.keys()[str(first["loc"][0])]
         raise SettingsRefused(f"{key}: {text[:1].lower()}{text[1:]}.") from None
 
 
@@ -370,11 +342,3 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
     for key in sorted(environ):
         if key.startswith("TRACKARR_") and key not in known:
             raise SettingsRefused(f"{key} is not a setting; `trackarr settings` lists them all.")
-
-
-def _checked_url(value: str, schemes: tuple[str, ...]) -> str:
-    if value:
-        parts = urlsplit(value)
-        if parts.scheme not in schemes or not parts.hostname:
-            raise ValueError(f"should be a URL beginning with {' or '.join(schemes)}")
-    return value.rstrip("/")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from pydantic import SecretStr
 
-from ops.settings import GROUPS, SettingsGroup
+from ops.settings import GROUPS
+from ops.settings_group import SettingsGroup
 
 
 def example() -> str:

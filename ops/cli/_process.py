@@ -1,0 +1,22 @@
+"""What the four long-running commands share: logs, settings and the servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from ops.logs import configure_logging
+from ops.run_state import connected, settings_at
+from ops.settings import Settings, load_settings
+
+
+@contextmanager
+def running_process(name: str) -> Iterator[Settings]:
+    """Settings with the servers filled in, for as long as the process `name` runs."""
+    settings = load_settings()
+    configure_logging(level=settings.processes.log_level, style=settings.processes.log_format)
+    structlog.contextvars.bind_contextvars(process=name)
+    with connected(settings) as urls:
+        yield settings_at(settings, urls)

@@ -1,0 +1,69 @@
+"""The data folder: made private, locked by one owner, and the secrets kept in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+from typing import IO
+
+from ops.failures import DataFolderBusy, DataFolderUnusable
+
+
+def prepare_folder(root: Path) -> None:
+    """Make `root` private to us; as root another user may pass through, for PostgreSQL."""
+    try:
+        root.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        writable = os.access(root, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise DataFolderUnusable(
+            f"The data folder {root} cannot be made: {(error.strerror or 'unknown error').lower()}."
+        ) from None
+    if not writable:
+        raise DataFolderUnusable(f"The data folder {root} is not writable by this user.")
+
+
+def lock_file(path: Path) -> IO[str]:
+    """Hold an exclusive lock until the file is closed or we end; raises DataFolderBusy."""
+    try:
+        file = path.open("a+")
+    except OSError:
+        raise DataFolderUnusable(f"{path} belongs to another user.") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise DataFolderBusy(
+            f"The data folder {path.parent} is in use by another running Trackarr."
+        ) from None
+    return file
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock at this moment."""
+    if not path.exists():
+        return False
+    try:
+        lock_file(path).close()
+    except DataFolderBusy:
+        return True
+    return False
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file no other user may read; complete or absent also after a crash."""
+    making = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    making.replace(path)
+
+
+def kept_secret(path: Path, size: int = 24) -> str:
+    """The secret of this file; made of `size` random bytes, in hex, at the first call."""
+    if not path.exists():
+        write_private(path, secrets.token_hex(size))
+    return path.read_text()

@@ -1,0 +1,181 @@
+"""One running installation: servers, migration, processes, and the way back down."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+
+from ops.child import ChildSpec
+from ops.data_folder import kept_secret, lock_file, prepare_folder
+from ops.failures import ProcessDidNotStart
+from ops.listening import check_ports
+from ops.run_state import (
+    UP_LOCK,
+    RunState,
+    Urls,
+    check_given_servers,
+    embedded_servers,
+    migrate_to,
+    remove_run_state,
+    secret_value,
+    write_run_state,
+)
+from ops.settings import Settings
+from ops.supervisor import Supervisor
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# The order they stop in: nobody asks any more, then nobody announces, then the work runs dry.
+PROCESSES = ("api", "tracker", "scheduler", "worker")
+SETUP_CODE_BYTES = 6
+
+ProcessCommand = Callable[[str], tuple[str, ...]]
+
+
+class _StopRequested(BaseException):
+    """A stop was asked for before the processes ran; unwinds what was started."""
+
+
+def program_command(name: str) -> tuple[str, ...]:
+    """The command line of our own process `name`."""
+    return (sys.executable, "-m", "ops.cli", name)
+
+
+def run_installation(
+    settings: Settings, *, demo: bool = False, command_of: ProcessCommand = program_command
+) -> int:
+    """Start, follow, and stop when asked to; the exit code. Raises OperatorError before harm."""
+    try:
+        with _stop_raises(), ExitStack() as stack:
+            _run(settings, stack, demo=demo, command_of=command_of)
+    except _StopRequested:
+        pass
+    print_line("up", "stopped")
+    return 0
+
+
+def print_line(name: str, line: str) -> None:
+    """One line of one process, readable beside the others'."""
+    try:
+        print(f"{name:<10}| {line}", flush=True)
+    except OSError:
+        # The terminal is gone; stopping in order matters more than what nobody can read.
+        return
+
+
+def _run(settings: Settings, stack: ExitStack, *, demo: bool, command_of: ProcessCommand) -> None:
+    data_dir = settings.storage.data_dir.absolute()
+    prepare_folder(data_dir)
+    stack.enter_context(lock_file(data_dir / UP_LOCK))
+    check_ports(settings.network)
+    for weakness in check_given_servers(settings):
+        print_line("up", f"warning: Redis is weak, {weakness}")
+    servers = embedded_servers(settings)
+    print_line("up", f"starting the servers in {data_dir}")
+    stack.callback(servers.stop)
+    started = servers.start()
+    migrated = migrate_to(started.database_url, settings)
+    if not migrated.protected:
+        print_line("up", "warning: the log is not protected from the login the processes use")
+    urls = Urls(started.database_url, migrated.app_conninfo, started.redis_url)
+
+    def write_state() -> None:
+        pids = {**supervisor.pids, **servers.pids}
+        write_run_state(data_dir, _state(settings, urls, pids))
+
+    supervisor = Supervisor(
+        process_specs(settings, urls, command_of),
+        print_line=print_line,
+        revive=servers.restart_dead,
+        on_change=write_state,
+    )
+    stack.callback(remove_run_state, data_dir)
+    stack.callback(supervisor.stop)
+    supervisor.install_signals(STOP_SIGNALS)
+    print_line("up", f"starting {', '.join(PROCESSES)}")
+    supervisor.start()
+    if demo and not supervisor.stopping:
+        _fill(supervisor, command_of)
+    if not supervisor.stopping:
+        for line in next_steps(settings):
+            print_line("up", line)
+    supervisor.run()
+
+
+def process_specs(
+    settings: Settings, urls: Urls, command_of: ProcessCommand = program_command
+) -> list[ChildSpec]:
+    """The processes of this host, in the order they stop."""
+    environment = {
+        # As the loader refuses a value and a file together, the file is emptied.
+        "DATABASE_URL": urls.app_url,
+        "DATABASE_URL_FILE": "",
+        "REDIS_URL": urls.redis_url,
+        "REDIS_URL_FILE": "",
+        "TRACKARR_DATA_DIR": str(settings.storage.data_dir.absolute()),
+        "PYTHONUNBUFFERED": "1",
+    }
+    code = setup_code(settings)
+    if code:
+        environment |= {"TRACKARR_SETUP_CODE": code, "TRACKARR_SETUP_CODE_FILE": ""}
+    specs = []
+    for name in PROCESSES:
+        count = settings.processes.worker_processes if name == "worker" else 1
+        for number in range(1, count + 1):
+            title = name if number == 1 else f"{name}-{number}"
+            specs.append(ChildSpec(title, command_of(name), environment))
+    return specs
+
+
+def setup_code(settings: Settings) -> str | None:
+    """What the first registration must give, where strangers may reach us before the operator."""
+    if settings.network.is_loopback:
+        return secret_value(settings.protection.setup_code)
+    given = secret_value(settings.protection.setup_code)
+    return given or kept_secret(settings.storage.data_dir / "setup-code.secret", SETUP_CODE_BYTES)
+
+
+def next_steps(settings: Settings) -> list[str]:
+    """What an operator reads once all is ready."""
+    network = settings.network
+    lines = [
+        "ready",
+        f"  API        {network.web_url}/api (described at {network.web_url}/docs)",
+        f"  announces  {network.http_announce_url}/<key>",
+    ]
+    code = setup_code(settings)
+    if code:
+        lines.append(f"  setup code {code} (the first registration needs it)")
+    lines.append("next: register the first account, it becomes the administrator; Ctrl-C stops all")
+    return lines
+
+
+def _state(settings: Settings, urls: Urls, pids: dict[str, int]) -> RunState:
+    network = settings.network
+    ports = {"api": network.api_port, "tracker": network.tracker_port, "udp": network.udp_port}
+    return RunState(urls=urls, pids=pids, ports=ports, public_url=network.web_url)
+
+
+def _fill(supervisor: Supervisor, command_of: ProcessCommand) -> None:
+    code = supervisor.run_once(ChildSpec("demo", command_of("demo")))
+    if code != 0:
+        raise ProcessDidNotStart("The demo content could not be made; its lines are above.")
+
+
+@contextmanager
+def _stop_raises(signals: Sequence[signal.Signals] = STOP_SIGNALS) -> Iterator[None]:
+    """Until the supervisor takes over, a stop signal unwinds the start."""
+
+    def unwind(_number: int, _frame: FrameType | None) -> None:
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
+        raise _StopRequested
+
+    before = {number: signal.signal(number, unwind) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,150 @@
+"""Children get ready, crash, come back and stop in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ops.child import ChildSpec
+from ops.failures import ProcessDidNotStart
+from ops.supervisor import Supervisor
+
+
+def spec(name: str, *flags: str, ready_seconds: float = 20, stop_seconds: float = 20) -> ChildSpec:
+    command = (sys.executable, "-m", "tests.ops.stand_in", name, *flags)
+    return ChildSpec(name, command, ready_seconds=ready_seconds, stop_seconds=stop_seconds)
+
+
+class Printed:
+    """Collects lines; `when` calls an action once at the first line holding a text."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._actions: dict[str, Callable[[], None]] = {}
+
+    def __call__(self, name: str, line: str) -> None:
+        self.lines.append(f"{name}: {line}")
+        for text in [text for text in self._actions if text in self.lines[-1]]:
+            self._actions.pop(text)()
+
+    def when(self, text: str, action: Callable[[], None]) -> None:
+        self._actions[text] = action
+
+
+@pytest.fixture
+def printed() -> Printed:
+    return Printed()
+
+
+@pytest.fixture
+def supervise(printed: Printed) -> Iterator[Callable[..., Supervisor]]:
+    made: list[Supervisor] = []
+
+    def make(*specs: ChildSpec, revive: Callable[[], tuple[str, ...]] = tuple) -> Supervisor:
+        made.append(Supervisor(specs, print_line=printed, revive=revive))
+        return made[-1]
+
+    yield make
+    for supervisor in made:
+        supervisor.stop()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_start_returns_when_all_are_ready(supervise: Callable[..., Supervisor]) -> None:
+    supervisor = supervise(spec("one"), spec("two"))
+    supervisor.start()
+    assert set(supervisor.pids) == {"one", "two"}
+
+
+def test_stop_follows_the_given_order(
+    supervise: Callable[..., Supervisor], printed: Printed
+) -> None:
+    supervisor = supervise(spec("one"), spec("two"), spec("three"))
+    supervisor.start()
+    pids = list(supervisor.pids.values())
+    supervisor.stop()
+    ends = [line for line in printed.lines if "ends by" in line]
+    assert ends == [f"{name}: {name} ends by SIGTERM" for name in ("one", "two", "three")]
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_child_that_ends_while_starting_is_a_failure(
+    supervise: Callable[..., Supervisor], printed: Printed
+) -> None:
+    supervisor = supervise(spec("good"), spec("bad", "fails"))
+    with pytest.raises(ProcessDidNotStart, match="bad process ended while starting"):
+        supervisor.start()
+    assert "bad: bad cannot start" in printed.lines
+
+
+def test_a_child_that_never_gets_ready_is_a_failure(supervise: Callable[..., Supervisor]) -> None:
+    supervisor = supervise(spec("slow", "silent", ready_seconds=0.3))
+    with pytest.raises(ProcessDidNotStart, match="slow process was not ready"):
+        supervisor.start()
+
+
+def test_a_killed_child_starts_again(
+    supervise: Callable[..., Supervisor], printed: Printed
+) -> None:
+    supervisor = supervise(spec("one"), spec("two"))
+    supervisor.start()
+    first = supervisor.pids
+    printed.when(
+        "one ended (signal 9)", lambda: printed.when("one begins", supervisor.request_stop)
+    )
+    os.kill(first["one"], signal.SIGKILL)
+    supervisor.run()
+    assert supervisor.pids["one"] != first["one"]
+    assert supervisor.pids["two"] == first["two"]
+
+
+def test_a_child_that_keeps_crashing_waits_longer_each_time(
+    supervise: Callable[..., Supervisor], printed: Printed
+) -> None:
+    supervisor = supervise(spec("one"))
+    supervisor.start()
+
+    def kill() -> None:
+        os.kill(supervisor.pids["one"], signal.SIGKILL)
+
+    printed.when("starts again in 0.2 s", lambda: printed.when("one begins", kill))
+    printed.when("starts again in 0.4 s", supervisor.request_stop)
+    kill()
+    supervisor.run()
+    assert any("starts again in 0.4 s" in line for line in printed.lines)
+
+
+def test_a_stubborn_child_is_killed(supervise: Callable[..., Supervisor], printed: Printed) -> None:
+    supervisor = supervise(spec("one", "stubborn", stop_seconds=0.3))
+    supervisor.start()
+    pid = supervisor.pids["one"]
+    supervisor.stop()
+    assert not alive(pid)
+    assert "up: one does not stop and is killed" in printed.lines
+
+
+def test_dead_servers_are_revived_and_named(
+    supervise: Callable[..., Supervisor], printed: Printed
+) -> None:
+    supervisor = supervise(spec("one"), revive=lambda: ("PostgreSQL",))
+    supervisor.start()
+    printed.when("PostgreSQL had ended", supervisor.request_stop)
+    supervisor.run()
+    assert "up: PostgreSQL had ended and was started again" in printed.lines
+
+
+def test_a_child_run_once_gives_its_exit_code(supervise: Callable[..., Supervisor]) -> None:
+    supervisor = supervise(spec("one"))
+    supervisor.start()
+    assert supervisor.run_once(spec("job", "fails")) == 3
