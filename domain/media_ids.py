@@ -10,7 +10,7 @@ import msgspec
 from domain.errors import Invalid
 
 _IMDB = re.compile(r"(?:.*/)?(tt[0-9]{5,12})(?:[/?#].*)?", re.IGNORECASE)
-_TMDB = re.compile(r"(?:.*/)?(?:(movie|tv)/)?([0-9]{1,12})(?:[-/?#].*)?", re.IGNORECASE)
+_TMDB = re.compile(r"(?:(?:.*/)?(movie|tv)/)?([0-9]{1,12})(?:[-/?#].*)?", re.IGNORECASE)
 _NUMBER = re.compile(r"(?:.*[/=])?([0-9]{1,12})(?:[-/?#&].*)?")
 _OPENLIBRARY = re.compile(r"(?:.*/)?(OL[0-9]{1,12}[AMW])(?:[/?#].*)?", re.IGNORECASE)
 _TEXT_LENGTH = 300
