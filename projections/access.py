@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import tuple_row
 
+from application.access import OLDEST_KEY
 from domain.kernel import Recorded
 from domain.moderation import (
     ModerationOpened,
@@ -34,8 +35,6 @@ from tracker.wire import (
     TorrentEntry,
 )
 
-FIRST_KEY_ID = 1
-"""Passkeys of a new account are made with the first passkey key of the keyring."""
 FIRST_EPOCH = 1
 """All passkey epochs of a new account start here (see `AccountRegistered`)."""
 HISTORY_UNBEGUN = "access_1:empty"
@@ -124,7 +123,7 @@ def _accounts_registered(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         (
             fact.number,
             recorded.envelope.originator_id,
-            FIRST_KEY_ID,
+            OLDEST_KEY,
             ACCOUNT_MAY_ANNOUNCE | ACCOUNT_MAY_DOWNLOAD,
             *[FIRST_EPOCH] * 4,
             recorded.position,

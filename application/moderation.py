@@ -1,0 +1,203 @@
+"""Moderating uploads: status changes and what is said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+import msgspec
+
+from application.bus import Actor, Handler, Unit
+from domain import moderation, users
+from domain.errors import Conflict
+from domain.kernel import Fact
+from domain.permissions import Permission
+
+
+class ApproveTorrent(msgspec.Struct, frozen=True, kw_only=True):
+    """Accept a torrent. `seen` is the status the moderator acted upon."""
+
+    torrent: UUID
+    message_id: UUID
+    message: str | None = None
+    seen: moderation.ModerationStatus | None = None
+
+
+class RequestTorrentChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask the uploader to change a torrent. `seen` is the status the moderator acted upon."""
+
+    torrent: UUID
+    message_id: UUID
+    message: str
+    seen: moderation.ModerationStatus | None = None
+
+
+class RejectTorrent(msgspec.Struct, frozen=True, kw_only=True):
+    """Reject a torrent. `seen` is the status the moderator acted upon."""
+
+    torrent: UUID
+    message_id: UUID
+    message: str
+    seen: moderation.ModerationStatus | None = None
+
+
+class ResetTorrent(msgspec.Struct, frozen=True, kw_only=True):
+    """Take a rejection back."""
+
+    torrent: UUID
+    message_id: UUID
+    message: str
+    to: moderation.ResetStatus = "pending"
+
+
+class PostModerationMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """Write in a torrent's moderation thread."""
+
+    torrent: UUID
+    message_id: UUID
+    message: str
+
+
+class TorrentModerated(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the torrent stands now, and the message the change left in its thread."""
+
+    torrent: UUID
+    status: moderation.ModerationStatus
+    message_id: UUID
+
+
+class ModerationMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """The message that was posted, trimmed."""
+
+    id: UUID
+    torrent: UUID
+    author: UUID
+    body: str
+
+
+def is_staff(actor: Actor | None) -> bool:
+    """Whether this caller moderates."""
+    return actor is not None and Permission.CAN_MODERATE.value in actor.permissions
+
+
+def handle_approve_torrent(unit: Unit, command: ApproveTorrent) -> TorrentModerated:
+    """Accept it; refusals as in `approve_torrent`."""
+    return _moderate(
+        unit,
+        command.torrent,
+        lambda thread: moderation.approve_torrent(
+            thread,
+            moderator=unit.actor.account,
+            message_id=command.message_id,
+            message=command.message,
+            seen=command.seen,
+        ),
+    )
+
+
+def handle_request_torrent_changes(unit: Unit, command: RequestTorrentChanges) -> TorrentModerated:
+    """Ask for changes; refusals as in `request_torrent_changes`."""
+    return _moderate(
+        unit,
+        command.torrent,
+        lambda thread: moderation.request_torrent_changes(
+            thread,
+            moderator=unit.actor.account,
+            message_id=command.message_id,
+            message=command.message,
+            seen=command.seen,
+        ),
+    )
+
+
+def handle_reject_torrent(unit: Unit, command: RejectTorrent) -> TorrentModerated:
+    """Reject it; refusals as in `reject_torrent`."""
+    return _moderate(
+        unit,
+        command.torrent,
+        lambda thread: moderation.reject_torrent(
+            thread,
+            moderator=unit.actor.account,
+            message_id=command.message_id,
+            message=command.message,
+            seen=command.seen,
+        ),
+    )
+
+
+def handle_reset_torrent(unit: Unit, command: ResetTorrent) -> TorrentModerated:
+    """Take the rejection back; refusals as in `reset_torrent`."""
+    return _moderate(
+        unit,
+        command.torrent,
+        lambda thread: moderation.reset_torrent(
+            thread,
+            moderator=unit.actor.account,
+            message_id=command.message_id,
+            message=command.message,
+            to=command.to,
+        ),
+    )
+
+
+def handle_post_moderation_message(unit: Unit, command: PostModerationMessage) -> ModerationMessage:
+    """Post it; refusals as in `post_moderation_message`."""
+    thread = _load_thread(unit, command.torrent)
+    facts = moderation.post_moderation_message(
+        thread,
+        author=unit.actor.account,
+        is_staff=is_staff(unit.actor),
+        message_id=command.message_id,
+        message=command.message,
+    )
+    unit.record(moderation.thread_id(command.torrent), thread.version if thread else 0, facts)
+    posted = next(fact for fact in facts if isinstance(fact, moderation.ModerationMessagePosted))
+    return ModerationMessage(
+        id=posted.message_id,
+        torrent=posted.torrent,
+        author=posted.author,
+        body=posted.message.text or "",
+    )
+
+
+def _load_thread(unit: Unit, torrent: UUID) -> moderation.ModerationThread | None:
+    return unit.load(moderation.thread_id(torrent), moderation.evolve)
+
+
+Decision = Callable[[moderation.ModerationThread | None], list[Fact]]
+
+
+def _moderate(unit: Unit, torrent: UUID, decide: Decision) -> TorrentModerated:
+    thread = _load_thread(unit, torrent)
+    try:
+        facts = decide(thread)
+    except Conflict as refusal:
+        raise _told_by_whom(unit, thread, refusal) from None
+    changed = next(fact for fact in facts if isinstance(fact, moderation.StatusFact))
+    unit.record(moderation.thread_id(torrent), thread.version if thread else 0, facts)
+    return TorrentModerated(
+        torrent=torrent, status=moderation.status_after(changed), message_id=changed.message_id
+    )
+
+
+def _told_by_whom(
+    unit: Unit, thread: moderation.ModerationThread | None, refusal: Conflict
+) -> Conflict:
+    """The same refusal, saying who decided what: the other moderator's name and the status."""
+    if thread is None:
+        return refusal
+    decided_by = None
+    if thread.moderator is not None:
+        account = unit.load(thread.moderator, users.evolve)
+        name = account.username if account else None
+        decided_by = {"id": str(thread.moderator), "username": name}
+    return type(refusal)(refusal.text, moderator=decided_by, status=thread.status)
+
+
+HANDLERS: dict[type, Handler] = {
+    ApproveTorrent: handle_approve_torrent,
+    RequestTorrentChanges: handle_request_torrent_changes,
+    RejectTorrent: handle_reject_torrent,
+    ResetTorrent: handle_reset_torrent,
+    PostModerationMessage: handle_post_moderation_message,
+}
