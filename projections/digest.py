@@ -87,7 +87,8 @@ def _table_differences(
     query = sql.SQL(
         "SELECT l.{first} IS NULL, r.{first} IS NULL, {keys}"
         " FROM {left}.{table} l FULL JOIN {right}.{table} r USING ({using})"
-        " WHERE ROW(l.*) *<> ROW(r.*) ORDER BY {using} LIMIT {limit}"
+        " WHERE l.{first} IS NULL OR r.{first} IS NULL OR l::record *<> r::record"
+        " ORDER BY {using} LIMIT {limit}"
     ).format(
         first=sql.Identifier(keys[0]),
         keys=sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(key)) for key in keys),

@@ -13,6 +13,9 @@ from psycopg import sql
 from psycopg.rows import TupleRow, tuple_row
 
 from application.ports import EventLogPort
+from application.store.sealing import SealKeyMissing
+from application.store.topics import UnknownTopic
+from domain.errors import Unavailable
 from domain.kernel import Recorded
 
 Connection = psycopg.Connection[Any]
@@ -21,6 +24,9 @@ STEP_LIMIT = 500
 """Facts per step: larger batches gain little once the fold is set-based (measured)."""
 TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError)
 """Failures of the server or the connection; they say nothing about the facts."""
+
+OF_THIS_PROCESS = (UnknownTopic, SealKeyMissing)
+"""Failures of a process older than the log it reads; a fact is not bad for that."""
 
 _logger = structlog.get_logger("projections")
 
@@ -58,10 +64,11 @@ class Pause(enum.Enum):
     BUSY = "another worker is folding it"
     IDLE = "nothing new to fold"
     STOPPED = "a fact it cannot fold stopped it"
+    OUTDATED = "this process lacks a topic or a key the log uses by now"
     ABSENT = "it was never installed"
 
 
-BUSY, IDLE, STOPPED, ABSENT = Pause.BUSY, Pause.IDLE, Pause.STOPPED, Pause.ABSENT
+BUSY, IDLE, STOPPED, OUTDATED, ABSENT = Pause
 
 
 class Poison(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,12 +97,13 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         return "behind" if self.behind else "current"
 
 
-class _FoldFailed(Exception):
-    """A batch, or the one fact it was narrowed to, could not be folded."""
+class FoldFailed(Exception):
+    """Some fact from `first` to `last` can't be read or folded; `__cause__` tells why."""
 
-    def __init__(self, batch: Sequence[Recorded]) -> None:
-        super().__init__()
-        self.batch = batch
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__(f"a fact from {first} to {last} does not fold")
+        self.first = first
+        self.last = last
 
 
 def schema_of(projection: Projection) -> str:
@@ -159,8 +167,9 @@ def step(
     """Fold the next facts and move the position, both or neither; gives the new position.
 
     A batch that fails is halved until the facts before the bad one are in; the bad one stops
-    the projection and is recorded as `Poison`. Raises `psycopg.OperationalError` or
-    `InterfaceError` when the server, not a fact, is the trouble.
+    the projection and is recorded as `Poison`. What only this process can't read is not
+    recorded: others may. Raises `psycopg.OperationalError`, `InterfaceError` or
+    `Unavailable` when a server, not a fact, is the trouble.
     """
     name = schema or schema_of(projection)
     while True:
@@ -170,10 +179,13 @@ def step(
             if is_installed(conn, name):
                 raise
             return ABSENT
-        except _FoldFailed as failed:
-            if len(failed.batch) == 1:
-                return _stop(conn, name, failed.batch[0], type(failed.__cause__).__name__)
-            limit = len(failed.batch) // 2
+        except FoldFailed as failed:
+            if failed.first < failed.last:
+                limit = (failed.last - failed.first + 1) // 2
+                continue
+            if isinstance(failed.__cause__, OF_THIS_PROCESS):
+                return OUTDATED
+            return _stop(conn, name, failed.first, type(failed.__cause__).__name__)
 
 
 def _advance(
@@ -184,7 +196,7 @@ def _advance(
         after = _lock_position(cursor, schema)
         if isinstance(after, Pause):
             return after
-        batch, last = log.read(after, limit, projection.topics)
+        batch, last = read(log, projection, after, limit)
         if last <= after:
             return IDLE
         # A crash may lose this commit, then the facts are folded again: the log has them.
@@ -208,6 +220,18 @@ def _lock_position(cursor: Cursor, schema: str) -> int | Pause:
     return STOPPED if row[1] else int(row[0])
 
 
+def read(
+    log: EventLogPort, projection: Projection, after: int, limit: int
+) -> tuple[list[Recorded], int]:
+    """The projection's facts in the next `limit` positions, and the last position passed."""
+    try:
+        return log.read(after, limit, projection.topics)
+    except Unavailable:
+        raise
+    except Exception as error:
+        raise FoldFailed(after + 1, after + limit) from error
+
+
 def fold(cursor: Cursor, projection: Projection, batch: Sequence[Recorded]) -> None:
     """Fold `batch` on the present search path; a failure that is the facts' own is told apart."""
     if not batch:
@@ -217,23 +241,31 @@ def fold(cursor: Cursor, projection: Projection, batch: Sequence[Recorded]) -> N
     except TRANSIENT:
         raise
     except Exception as error:
-        raise _FoldFailed(batch) from error
+        raise FoldFailed(batch[0].position, batch[-1].position) from error
 
 
-def _stop(conn: Connection, schema: str, bad: Recorded, error: str) -> Pause:
+def _stop(conn: Connection, schema: str, position: int, error: str) -> Pause:
     """Record the alarm, unless another worker has dealt with the fact since."""
-    topic = bad.envelope.fact.TOPIC
     with conn.transaction():
         cursor = tuples(conn)
         after = _lock_position(cursor, schema)
-        if isinstance(after, Pause) or after >= bad.position:
-            return after if isinstance(after, Pause) else BUSY
+        if isinstance(after, Pause):
+            return after
+        if after >= position:
+            return BUSY
+        topic = _topic_at(cursor, position)
         use_schema(cursor, schema)
-        cursor.execute("INSERT INTO poison VALUES (%s, %s, %s)", [bad.position, topic, error])
-    _logger.error(
-        "projection.stopped", schema=schema, position=bad.position, topic=topic, error=error
-    )
+        cursor.execute("INSERT INTO poison VALUES (%s, %s, %s)", [position, topic, error])
+    _logger.error("projection.stopped", schema=schema, position=position, topic=topic, error=error)
     return STOPPED
+
+
+def _topic_at(cursor: Cursor, position: int) -> str:
+    """The stored topic: a body that can't be read gives none."""
+    row = cursor.execute(
+        "SELECT topic FROM log.events WHERE notification_id = %s", [position]
+    ).fetchone()
+    return str(row[0]) if row else ""
 
 
 def resume(conn: Connection, projection: Projection) -> bool:

@@ -18,6 +18,7 @@ from projections.engine import (
     fold,
     install,
     is_installed,
+    read,
     schema_of,
     step,
     tuples,
@@ -67,21 +68,22 @@ def fill(
 ) -> None:
     """Fold every fact up to exactly `upto` into an installed, empty `schema`.
 
-    Runs in the caller's transaction, so a shadow can be undone with it. Raises what the
-    fold raises: a build has nothing to stop.
+    One transaction, or part of the caller's, so a shadow can be undone with it. Raises
+    `FoldFailed` on a bad fact: a build has nothing to stop.
     """
     began = time.monotonic()
-    cursor = tuples(conn)
-    use_schema(cursor, schema)
     after = 0
-    while after < upto:
-        batch, last = log.read(after, min(limit, upto - after), projection.topics)
-        if last <= after:
-            raise RebuildRefused(f"the log ends at {after}, before {upto}")
-        fold(cursor, projection, [recorded for recorded in batch if recorded.position <= upto])
-        after = min(last, upto)
-        report(Progress(position=after, head=upto, seconds=time.monotonic() - began))
-    cursor.execute("UPDATE position SET last = %s", [after])
+    with conn.transaction():
+        cursor = tuples(conn)
+        use_schema(cursor, schema)
+        while after < upto:
+            batch, last = read(log, projection, after, min(limit, upto - after))
+            if last <= after:
+                raise RebuildRefused(f"the log ends at {after}, before {upto}")
+            fold(cursor, projection, batch)
+            after = last
+            report(Progress(position=after, head=upto, seconds=time.monotonic() - began))
+        cursor.execute("UPDATE position SET last = %s", [after])
 
 
 def rebuild(

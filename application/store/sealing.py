@@ -28,6 +28,10 @@ class SealBroken(Exception):
     """A sealed value is damaged, or stands where it was not sealed for."""
 
 
+class SealKeyMissing(SealBroken):
+    """A value is sealed under a key this ring does not hold: a newer one, or a removed one."""
+
+
 class KeyWornOut(KeyringError):
     """The active key has sealed 2^31 values: rotate it (`trackarr keys rotate`)."""
 
@@ -60,7 +64,7 @@ class Sealer:
         head = sealed[: KEY_ID.size]
         cipher = self._ciphers.get(KEY_ID.unpack(head)[0])
         if cipher is None:
-            raise SealBroken(
+            raise SealKeyMissing(
                 f"a value is sealed under key {KEY_ID.unpack(head)[0]}, not in the ring"
             )
         nonce = sealed[KEY_ID.size : KEY_ID.size + NONCE_SIZE]

@@ -1,14 +1,17 @@
-"""A small projection of its own facts, and a written log to fold, for the engine's tests."""
+"""A small projection of its own facts, and a log that knows them, for the engine's tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
-from uuid import UUID
+from typing import ClassVar
+from uuid import UUID, uuid4
 
-import msgspec
-
+from application.ports import Writes
+from application.store.keyring import Keyring
+from application.store.log import EventLog
+from application.store.topics import TopicRegistry
 from domain.kernel import Claim, Envelope, Fact, Meta, Recorded
 from projections.engine import Cursor
 
@@ -118,11 +121,17 @@ def envelope(
     return Envelope(originator_id=originator, originator_version=version, meta=meta, fact=fact)
 
 
-def story(length: int) -> Iterator[Envelope]:
-    """`length` facts over a few jars, with facts of another topic between them."""
+def story(length: int, *, bad_at: int | None = None) -> Iterator[Envelope]:
+    """`length` facts over a few jars, with facts of another topic between them.
+
+    The fact at `bad_at` breaks a constraint of the table; it is one about marbles.
+    """
     versions: dict[UUID, int] = {}
     for number in range(1, length + 1):
         who, fact = _happening(number)
+        if number == bad_at:
+            assert isinstance(fact, MarblesAdded)
+            fact = MarblesAdded(marbles=2_000_000)
         versions[who] = versions.get(who, 0) + 1
         yield envelope(who, versions[who], fact, number=number)
 
@@ -137,35 +146,20 @@ def _happening(number: int) -> tuple[UUID, Fact]:
     return jar(1 + 5 * (number * 7919 % opened)), MarblesAdded(marbles=number % 97)
 
 
-class WrittenLog:
-    """The reading side of an event log, over facts given to it; everything stays in order."""
-
-    def __init__(self, envelopes: Sequence[Envelope] = ()) -> None:
-        self.recorded: list[Recorded] = []
-        self.unsealed = 0
-        self.write(envelopes)
-
-    def write(self, envelopes: Sequence[Envelope]) -> None:
-        for each in envelopes:
-            self.recorded.append(Recorded(position=len(self.recorded) + 1, envelope=each))
-
-    def head(self) -> int:
-        return len(self.recorded)
-
-    def read(
-        self, after: int, limit: int, topics: frozenset[str] | None = None
-    ) -> tuple[list[Recorded], int]:
-        seen = self.recorded[after : after + limit]
-        wanted = [r for r in seen if topics is None or r.envelope.fact.TOPIC in topics]
-        self.unsealed += len(wanted)
-        return wanted, seen[-1].position if seen else after
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"the engine reads the log only, it asked for {name}")
+@contextmanager
+def open_jar_log(url: str, keyring: Keyring | None = None) -> Iterator[EventLog]:
+    """The real event log, knowing the facts of this module."""
+    registry = TopicRegistry()
+    registry.add(*FACTS)
+    log = EventLog(url, keyring or Keyring.generate(), registry)
+    try:
+        yield log
+    finally:
+        log.close()
 
 
-class Crash(Exception):
-    """A worker died here."""
+def write(log: EventLog, envelopes: Iterable[Envelope]) -> None:
+    log.append(Writes(command_id=uuid4(), envelopes=tuple(envelopes)))
 
 
 class CrashingJars(Jars):
@@ -181,9 +175,3 @@ class CrashingJars(Jars):
             self.crashes += 1
             cursor.connection.close()
             cursor.execute("SELECT 1")
-
-
-def replaced(recorded: Recorded, fact: Fact) -> Recorded:
-    return msgspec.structs.replace(
-        recorded, envelope=msgspec.structs.replace(recorded.envelope, fact=fact)
-    )
