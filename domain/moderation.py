@@ -9,7 +9,6 @@ import msgspec
 from domain.errors import Conflict, Invalid, NotFound
 from domain.kernel import Envelope, Fact, Private
 from domain.moderation_events import (
-    FACTS,
     SYSTEM_BODIES,
     Bypass,
     ModerationClosed,
@@ -26,7 +25,6 @@ from domain.moderation_events import (
 )
 
 __all__ = [
-    "FACTS",
     "SYSTEM_BODIES",
     "Bypass",
     "ModerationClosed",
