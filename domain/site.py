@@ -113,8 +113,9 @@ def change_settings(site: Site, wanted: Mapping[str, object]) -> list[Fact]:
     ]
     if faults:
         raise SettingInvalid("; ".join(faults))
-    changes: dict[str, SettingValue] = {}
-    for key, value in wanted.items():
-        if isinstance(value, bool | int | str | None) and site.setting(key) != value:
-            changes[key] = value
+    changes: dict[str, SettingValue] = {
+        key: value
+        for key, value in wanted.items()
+        if isinstance(value, bool | int | str | None) and site.setting(key) != value
+    }
     return [SiteSettingsChanged(changes=changes)] if changes else []

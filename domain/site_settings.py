@@ -34,14 +34,15 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
             return f"must be {_WORDS[self.kind]}"
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(self.choices)}"
-        if isinstance(value, bool):
-            return None
-        if isinstance(value, int):
-            return _bounds(value, self.lowest, self.highest, self.unit)
+        return self._size_fault(value)
+
+    def _size_fault(self, value: object) -> str | None:
+        if isinstance(value, str) and "\0" in value:
+            return "must not contain NUL characters"
         if isinstance(value, str):
-            if "\0" in value:
-                return "must not contain NUL characters"
             return _bounds(len(value), self.lowest, self.highest, "characters")
+        if isinstance(value, int) and not isinstance(value, bool):
+            return _bounds(value, self.lowest, self.highest, self.unit)
         return None
 
 

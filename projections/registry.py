@@ -4,5 +4,11 @@ from __future__ import annotations
 
 from projections.engine import Projection
 from projections.history import HistoryProjection
+from projections.site import SiteProjection
+from projections.users import UsersProjection
 
-ALL: tuple[Projection, ...] = (HistoryProjection(),)
+ALL: tuple[Projection, ...] = (
+    HistoryProjection(),
+    SiteProjection(),
+    UsersProjection(),
+)

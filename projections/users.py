@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 
 from domain.kernel import Recorded
 from domain.permissions import ADMINISTRATOR, BUILT_IN, MODERATOR, Permission
+from domain.torrents import TorrentUploaded, TorrentWithdrawn
 from domain.users import AccountRegistered, AccountRoleGranted
 from projections.engine import Connection, Cursor
 
@@ -25,6 +26,7 @@ CREATE TABLE accounts (
     can_audit boolean NOT NULL,
     starter_upload bigint NOT NULL,
     invites integer NOT NULL,
+    uploads bigint NOT NULL,
     created_at timestamptz NOT NULL
 );
 CREATE UNIQUE INDEX ON accounts (lower(username));
@@ -35,11 +37,18 @@ CREATE TABLE roles (
     granted_by uuid,
     PRIMARY KEY (account, role)
 );
+CREATE TABLE uploads (
+    torrent uuid PRIMARY KEY,
+    account uuid NOT NULL
+);
 """
 
 
 class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An account. `starter_upload` is in bytes, `invites` what he may still give."""
+    """An account. `starter_upload` is in bytes, `invites` what he may still give.
+
+    `uploads` counts his torrents of any status that were not withdrawn.
+    """
 
     id: UUID
     number: int
@@ -50,6 +59,7 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     can_audit: bool
     starter_upload: int
     invites: int
+    uploads: int
     created_at: datetime
 
 
@@ -66,13 +76,26 @@ class UsersProjection:
 
     name = "users"
     version = 1
-    topics: frozenset[str] | None = frozenset({AccountRegistered.TOPIC, AccountRoleGranted.TOPIC})
+    topics: frozenset[str] | None = frozenset(
+        {
+            AccountRegistered.TOPIC,
+            AccountRoleGranted.TOPIC,
+            TorrentUploaded.TOPIC,
+            TorrentWithdrawn.TOPIC,
+        }
+    )
     ddl = DDL
-    keys: Mapping[str, tuple[str, ...]] = {"accounts": ("id",), "roles": ("account", "role")}
+    keys: Mapping[str, tuple[str, ...]] = {
+        "accounts": ("id",),
+        "roles": ("account", "role"),
+        "uploads": ("torrent",),
+    }
 
     def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
         _accounts_registered(cursor, batch)
         _account_roles_granted(cursor, batch)
+        _torrents_uploaded(cursor, batch)
+        _torrents_withdrawn(cursor, batch)
 
 
 def _accounts_registered(cursor: Cursor, batch: Sequence[Recorded]) -> None:
@@ -92,8 +115,8 @@ def _accounts_registered(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         cursor.execute(
             """
             INSERT INTO accounts (id, number, username, is_admin, is_moderator,
-                can_upload_without_moderation, can_audit, starter_upload, invites, created_at)
-            SELECT id, number, username, false, false, false, false, starter, invites, at
+                can_upload_without_moderation, can_audit, starter_upload, invites, uploads, created_at)
+            SELECT id, number, username, false, false, false, false, starter, invites, 0, at
             FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::bigint[], %s::integer[],
                 %s::timestamptz[]) AS new(id, number, username, starter, invites, at)
             """,
@@ -144,6 +167,47 @@ def _account_roles_granted(cursor: Cursor, batch: Sequence[Recorded]) -> None:
     )
 
 
+def _torrents_uploaded(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    rows = [
+        (recorded.envelope.originator_id, fact.uploader)
+        for recorded in batch
+        if isinstance(fact := recorded.envelope.fact, TorrentUploaded)
+    ]
+    if rows:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        cursor.execute(
+            "INSERT INTO uploads (torrent, account) SELECT * FROM unnest(%s::uuid[], %s::uuid[])",
+            columns,
+        )
+        _count_uploads(cursor, columns[1], sign=1)
+
+
+def _torrents_withdrawn(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    gone = [
+        recorded.envelope.originator_id
+        for recorded in batch
+        if isinstance(recorded.envelope.fact, TorrentWithdrawn)
+    ]
+    if gone:
+        rows = cursor.execute(
+            "DELETE FROM uploads WHERE torrent = ANY(%s::uuid[]) RETURNING account", [gone]
+        ).fetchall()
+        _count_uploads(cursor, [row[0] for row in rows], sign=-1)
+
+
+def _count_uploads(cursor: Cursor, accounts: Sequence[UUID], *, sign: int) -> None:
+    cursor.execute(
+        """
+        UPDATE accounts a SET uploads = a.uploads + %s * n.amount
+        FROM (
+            SELECT account, count(*) AS amount FROM unnest(%s::uuid[]) AS account GROUP BY account
+        ) AS n
+        WHERE a.id = n.account
+        """,
+        [sign, list(accounts)],
+    )
+
+
 def _roles_with(permission: Permission) -> list[str]:
     return sorted(role for role, permits in BUILT_IN.items() if permission in permits)
 
@@ -154,7 +218,7 @@ def find_account(conn: Connection, account: UUID) -> AccountRow | None:
         return cursor.execute(
             """
             SELECT id, number, username, is_admin, is_moderator, can_upload_without_moderation,
-                can_audit, starter_upload, invites, created_at
+                can_audit, starter_upload, invites, uploads, created_at
             FROM users_1.accounts
             WHERE id = %s
             """,
@@ -168,7 +232,7 @@ def find_account_by_name(conn: Connection, username: str) -> AccountRow | None:
         return cursor.execute(
             """
             SELECT id, number, username, is_admin, is_moderator, can_upload_without_moderation,
-                can_audit, starter_upload, invites, created_at
+                can_audit, starter_upload, invites, uploads, created_at
             FROM users_1.accounts
             WHERE lower(username) = lower(%s)
             """,

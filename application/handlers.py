@@ -1,0 +1,20 @@
+"""Every command's handler and every claim's refusal: one line per feature."""
+
+from __future__ import annotations
+
+from application import moderation, sessions, site, taxonomy, uploads, users
+from application.bus import Handlers, TakenErrors
+
+HANDLERS: Handlers = {
+    **users.HANDLERS,
+    **sessions.HANDLERS,
+    **site.HANDLERS,
+    **taxonomy.HANDLERS,
+    **uploads.HANDLERS,
+    **moderation.HANDLERS,
+}
+TAKEN: TakenErrors = {
+    **users.TAKEN,
+    **taxonomy.TAKEN,
+    **uploads.TAKEN,
+}

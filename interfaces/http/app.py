@@ -1,0 +1,37 @@
+"""The HTTP application: routes over services that are handed in."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from interfaces.http.errors import ErrorReply, install_errors
+from interfaces.http.openapi import install_openapi
+from interfaces.http.routes import ROUTERS
+from interfaces.http.security import Edge
+from interfaces.http.services import HttpServices
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def create_app(services: HttpServices) -> FastAPI:
+    """Build the application. It opens and closes nothing: `services` live as long as it."""
+    app = FastAPI(
+        title="Trackarr",
+        summary="A private BitTorrent tracker and its community, auditable to the byte.",
+        version=services.settings.version,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        max_body_size=services.settings.max_body,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.services = services
+    install_errors(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    install_openapi(app, ErrorReply.model_json_schema())
+    app.add_middleware(Edge, entropy=services.entropy, public_url=services.settings.public_url)
+    return app

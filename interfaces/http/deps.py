@@ -1,0 +1,195 @@
+"""Typed parameters of the routes: who calls, with which right, and how commands are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated, Any, cast
+from uuid import UUID, uuid5
+
+import msgspec
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import APIKeyCookie, SecurityScopes
+from psycopg import Connection
+from starlette.concurrency import run_in_threadpool
+
+from application.bus import Actor, Context, RequestKey
+from application.sessions import SignIn
+from domain.errors import Forbidden, Invalid, Unauthenticated
+from domain.permissions import Permission
+from interfaces.http.cookies import COOKIE
+from interfaces.http.notes import notes_of
+from interfaces.http.services import HttpServices
+
+_COMMANDS = UUID("6d4d9d1e-6f0c-5d0a-9a0e-3b6f5d0c7a11")
+"""Name space of command ids derived from an Idempotency-Key."""
+_REQUIRED = APIKeyCookie(name=COOKIE, scheme_name="session", auto_error=False)
+_OPTIONAL = APIKeyCookie(name=COOKIE, scheme_name="sessionOptional", auto_error=False)
+_DENIED = {
+    Permission.CAN_ACCESS_ADMIN.value: "Admin access required",
+    Permission.CAN_MODERATE.value: "Moderator access required",
+}
+
+
+class BadIdempotencyKey(Invalid):
+    """The key is empty, too long or not plain."""
+
+    code = "bad_idempotency_key"
+    message = "Idempotency-Key: must be 1 to 128 visible ASCII characters"
+
+
+class PermissionRequired(Forbidden):
+    """Signed in, without the permission this address asks for."""
+
+    code = "permission_required"
+
+
+def services_of(request: Request) -> HttpServices:
+    return cast("HttpServices", request.app.state.services)
+
+
+Services = Annotated[HttpServices, Depends(services_of)]
+
+
+async def sign_in_of(request: Request, services: Services) -> SignIn | None:
+    """The live session behind the cookie, looked up once per request."""
+    value = request.cookies.get(COOKIE)
+    token = services.cookie.open(value) if value else None
+    if token is None:
+        return None
+    known = services.sessions.recall(token)
+    if known is not None:
+        return known
+    return await run_in_threadpool(services.sessions.find, token, services.clock())
+
+
+CurrentSignIn = Annotated[SignIn | None, Depends(sign_in_of)]
+
+
+async def maybe_signed_in(
+    sign_in: CurrentSignIn, _cookie: Annotated[str | None, Security(_OPTIONAL)]
+) -> Actor | None:
+    return sign_in.actor if sign_in else None
+
+
+async def signed_in(
+    scopes: SecurityScopes,
+    sign_in: CurrentSignIn,
+    _cookie: Annotated[str | None, Security(_REQUIRED)],
+) -> Actor:
+    if sign_in is None:
+        raise Unauthenticated()
+    for scope in scopes.scopes:
+        if scope not in sign_in.actor.permissions:
+            raise PermissionRequired(_DENIED.get(scope, "That permission is not yours"))
+    return sign_in.actor
+
+
+MaybeSignedIn = Annotated[Actor | None, Security(maybe_signed_in)]
+SignedIn = Annotated[Actor, Security(signed_in)]
+Moderator = Annotated[Actor, Security(signed_in, scopes=[Permission.CAN_MODERATE.value])]
+Administrator = Annotated[Actor, Security(signed_in, scopes=[Permission.CAN_ACCESS_ADMIN.value])]
+
+
+async def _request_key(request: Request, actor: Actor | None) -> RequestKey | None:
+    key = request.headers.get("idempotency-key")
+    if key is None or actor is None:
+        return None
+    if not (1 <= len(key) <= 128 and all(33 <= ord(character) < 127 for character in key)):
+        raise BadIdempotencyKey()
+    body = await request.body()
+    kind = request.headers.get("content-type", "")
+    if "boundary=" in kind:
+        # A client that sends a form again chooses a new boundary.
+        boundary = kind.split("boundary=", 1)[1].split(";")[0].strip('" ')
+        body = body.replace(boundary.encode("latin-1"), b"") if boundary else body
+    name = f"{actor.account}|{request.method} {request.url.path}|{key}"
+    return RequestKey(command=uuid5(_COMMANDS, name), body_hash=sha256(body).digest())
+
+
+@dataclass(frozen=True)
+class Call:
+    """Sends commands for this request and notes what they reached."""
+
+    services: HttpServices
+    context: Context
+    request: Request
+
+    def dispatch(self, command: Any) -> Any:
+        """Run `command` for the caller; its result."""
+        return self._dispatch(command, self.context)
+
+    def dispatch_anonymous(self, command: Any) -> Any:
+        """Run a command that proves who asks by itself: registration and sign-in.
+
+        An Idempotency-Key means nothing here, as the challenge inside works once anyway.
+        """
+        return self._dispatch(
+            command, msgspec.structs.replace(self.context, actor=None, request=None)
+        )
+
+    def _dispatch(self, command: Any, context: Context) -> Any:
+        outcome = self.services.bus.dispatch(command, context)
+        notes = notes_of(self.request.scope)
+        notes.position = outcome.position
+        notes.stale = tuple(dict.fromkeys((*notes.stale, *outcome.stale)))
+        notes.repeated = outcome.repeated
+        session = context.actor.session if context.actor else None
+        if outcome.stale and session:
+            self.services.freshness.remember(session, outcome.position)
+        return outcome.result
+
+
+async def call_of(
+    request: Request,
+    services: Services,
+    sign_in: CurrentSignIn,
+    idempotency_key: Annotated[  # noqa: ARG001 (declared for the document; read from the request)
+        str | None,
+        Header(description="Makes a repeated request give the first answer again, for 7 days."),
+    ] = None,
+) -> Call:
+    actor = sign_in.actor if sign_in else None
+    context = Context(
+        at=services.clock(),
+        command=services.entropy.uuid(),
+        correlation=notes_of(request.scope).correlation,
+        actor=actor,
+        request=await _request_key(request, actor),
+    )
+    return Call(services, context, request)
+
+
+Commands = Annotated[Call, Depends(call_of)]
+
+
+@dataclass(frozen=True)
+class ReadAccess:
+    """Read models, as fresh as this caller may expect."""
+
+    services: HttpServices
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection[Any]]:
+        with self.services.reads.connection() as connection:
+            yield connection
+
+
+async def reads_of(
+    services: Services,
+    sign_in: CurrentSignIn,
+    x_after: Annotated[
+        int | None,
+        Header(ge=0, lt=2**63, description="Answer from read models that hold this log position."),
+    ] = None,
+) -> ReadAccess:
+    if x_after is not None:
+        await run_in_threadpool(services.freshness.require, x_after)
+    elif sign_in is not None and sign_in.actor.session:
+        await run_in_threadpool(services.freshness.settle, sign_in.actor.session)
+    return ReadAccess(services)
+
+
+Reads = Annotated[ReadAccess, Depends(reads_of)]

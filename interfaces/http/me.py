@@ -1,0 +1,125 @@
+"""The signed-in member's own profile."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from domain.permissions import ADMINISTRATOR, MODERATOR
+from domain.users import AccountNotFound
+from interfaces.http.deps import CurrentSignIn, Reads, SignedIn
+from interfaces.http.errors import refusals
+from interfaces.http.models import Instant, Reply
+from projections.member_figures import find_member_figures, find_transfer
+from projections.users import AccountRoleRow, find_account, list_account_roles
+
+router = APIRouter(tags=["Profile"])
+
+_BADGES = {
+    ADMINISTRATOR: ("Administrator", "#dc2626", 100),
+    MODERATOR: ("Moderator", "#2563eb", 50),
+}
+"""Name, colour and rank of the built-in roles."""
+
+
+class RoleReply(Reply):
+    """A role badge; higher `priority` stands first."""
+
+    id: str
+    name: str
+    color: str
+    icon: str | None
+    priority: int
+    show_as_badge: bool
+    assigned_at: Instant
+    assigned_manually: bool
+
+
+class ProfileCounts(Reply):
+    """Uploads by this member, torrents he seeded, those he seeds now, and hit-and-runs."""
+
+    uploads: int
+    seeds: int
+    active_seeds: int
+    hnr: int = 0
+
+
+class ProfileReply(Reply):
+    """The member's profile. Sizes are bytes, times seconds; a `ratio` of null is infinite.
+
+    Fields with a value of their own here have no facts behind them yet: it is what an account
+    has that never used the feature.
+    """
+
+    id: UUID
+    username: str
+    display_name: str | None = None
+    bio: str | None = None
+    is_admin: bool
+    is_moderator: bool
+    is_banned: bool = False
+    permissions: list[str]
+    roles: list[RoleReply]
+    uploaded: int
+    bonus_uploaded: int
+    downloaded: int
+    ratio: float | None
+    seed_time: int
+    snatches: int
+    invites_remaining: int
+    bonus_points: int = 0
+    last_ip: str | None = None
+    show_last_seen: bool = True
+    show_adult_content: bool = False
+    theme: str = "dark"
+    language: str = "en"
+    created_at: Instant
+    last_seen: Instant
+    counts: ProfileCounts
+
+
+@router.get("/api/me", responses=refusals(AccountNotFound))
+def show_profile(caller: SignedIn, sign_in: CurrentSignIn, reads: Reads) -> ProfileReply:
+    """Show the member's whole profile: figures, roles, preferences."""
+    with reads.connection() as connection:
+        account = find_account(connection, caller.account)
+        if account is None or sign_in is None:
+            raise AccountNotFound()
+        roles = list_account_roles(connection, account.id)
+        transfer = find_transfer(connection, account.id)
+        figures = find_member_figures(connection, account.id)
+    return ProfileReply(
+        id=account.id,
+        username=account.username,
+        is_admin=account.is_admin,
+        is_moderator=account.is_moderator,
+        permissions=sorted(caller.permissions),
+        roles=sorted(map(_badge, roles), key=lambda role: -role.priority),
+        uploaded=transfer.uploaded,
+        bonus_uploaded=account.starter_upload,
+        downloaded=transfer.downloaded,
+        ratio=transfer.ratio,
+        seed_time=figures.seed_seconds,
+        snatches=figures.snatches,
+        invites_remaining=account.invites,
+        created_at=account.created_at,
+        last_seen=sign_in.seen_at,
+        counts=ProfileCounts(
+            uploads=account.uploads, seeds=figures.seeds, active_seeds=figures.active_seeds
+        ),
+    )
+
+
+def _badge(held: AccountRoleRow) -> RoleReply:
+    name, color, priority = _BADGES[held.role]
+    return RoleReply(
+        id=held.role,
+        name=name,
+        color=color,
+        icon=None,
+        priority=priority,
+        show_as_badge=True,
+        assigned_at=held.granted_at,
+        assigned_manually=held.granted_by is not None,
+    )

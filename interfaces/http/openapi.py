@@ -1,0 +1,143 @@
+"""The OpenAPI document made complete, and a page that shows it without any network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse, Response
+
+_ERROR = {"$ref": "#/components/schemas/ErrorReply"}
+_METHODS = ("get", "post", "put", "patch", "delete", "head")
+_PHRASES = {
+    "400": "Bad Request",
+    "401": "Unauthorized",
+    "403": "Forbidden",
+    "413": "Content Too Large",
+    "415": "Unsupported Media Type",
+    "500": "Internal Server Error",
+    "503": "Service Unavailable",
+}
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "summary{cursor:pointer}code,pre{background:#8882;padding:.1em .3em}pre{overflow:auto}"
+)
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(path, method, operation) of every route in the document."""
+    for path, item in document.get("paths", {}).items():
+        for method in _METHODS:
+            if method in item:
+                yield path, method, item[method]
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Declare what every route can answer: our 400 for FastAPI's 422, faults, session rules."""
+    for _path, method, operation in operations(document):
+        declared = operation["responses"]
+        declared.pop("422", None)
+        wanted = {"400", "500", "503"}
+        if "requestBody" in operation:
+            wanted |= {"413", "415"}
+        if method != "get":
+            wanted.add("403")
+        security = operation.get("security", [])
+        if any("sessionOptional" in rule for rule in security):
+            operation["security"] = [{}, {"session": []}]
+        elif security:
+            wanted |= {"401"}
+            if any(rule.get("session") for rule in security):
+                wanted.add("403")
+        for status in sorted(wanted - set(declared)):
+            declared[status] = {
+                "description": _PHRASES[status],
+                "content": {"application/json": {"schema": _ERROR}},
+            }
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    components.get("securitySchemes", {}).pop("sessionOptional", None)
+    return document
+
+
+def install_openapi(app: FastAPI, error_schema: dict[str, Any]) -> None:
+    """Serve the completed document at `/openapi.json` and a readable page at `/docs`."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = get_openapi(
+                title=app.title, version=app.version, routes=app.routes, summary=app.summary
+            )
+            made.setdefault("components", {}).setdefault("schemas", {}).setdefault(
+                "ErrorReply", error_schema
+            )
+            app.openapi_schema = complete(made)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+    def show_docs() -> HTMLResponse:
+        return HTMLResponse(docs_page(app.openapi()))
+
+    def show_docs_style() -> Response:
+        return Response(_STYLE, media_type="text/css")
+
+    app.add_api_route("/docs", show_docs, include_in_schema=False)
+    app.add_api_route("/docs.css", show_docs_style, include_in_schema=False)
+
+
+def docs_page(document: dict[str, Any]) -> str:
+    """The document as one page: no script, nothing fetched from elsewhere."""
+    title = escape(document["info"]["title"])
+    parts = [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
+        f'<link rel="stylesheet" href="/docs.css"><h1>{title}</h1>',
+        '<p>Machine-readable: <a href="/openapi.json">/openapi.json</a></p>',
+    ]
+    tag = ""
+    for path, method, operation in sorted(
+        operations(document), key=lambda entry: (_tag(entry[2]), entry[0], entry[1])
+    ):
+        if _tag(operation) != tag:
+            tag = _tag(operation)
+            parts.append(f"<h2>{escape(tag)}</h2>")
+        parts.append(_operation_html(path, method, operation))
+    return "".join(parts)
+
+
+def _tag(operation: dict[str, Any]) -> str:
+    return str((operation.get("tags") or ["other"])[0])
+
+
+def _operation_html(path: str, method: str, operation: dict[str, Any]) -> str:
+    who = ", ".join(
+        " ".join(scopes) or name
+        for rule in operation.get("security", [])
+        for name, scopes in rule.items()
+    )
+    rows = [f"<p>{escape(operation.get('description', operation.get('summary', '')))}</p>"]
+    if who:
+        rows.append(f"<p>Who: {escape(who)}</p>")
+    for parameter in operation.get("parameters", []):
+        where = f"{parameter['in']} <code>{escape(parameter['name'])}</code>"
+        rows.append(f"<li>{where} {escape(parameter.get('description', ''))}</li>")
+    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+        rows.append(f"<li>body {escape(kind)} <code>{_schema_name(content)}</code></li>")
+    for status, answer in sorted(operation["responses"].items()):
+        names = {_schema_name(content) for content in answer.get("content", {}).values()}
+        shown = ", ".join(sorted(names - {""}))
+        rows.append(f"<li>{status} {escape(answer['description'])} <code>{shown}</code></li>")
+    head = f"<strong>{method.upper()}</strong> <code>{escape(path)}</code>"
+    return f"<details><summary>{head} {escape(operation.get('summary', ''))}</summary>{''.join(rows)}</details>"
+
+
+def _schema_name(content: dict[str, Any]) -> str:
+    schema = content.get("schema", {})
+    return escape(
+        str(schema.get("$ref", schema.get("title", schema.get("type", "")))).split("/")[-1]
+    )

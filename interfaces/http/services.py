@@ -1,0 +1,61 @@
+"""What the HTTP side is given to work with; built in `ops.container`, never here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from application.bus import Bus
+from application.password_proofs import PasswordProofs
+from application.ports import Clock, Entropy, EventLogPort
+from application.sessions import Sessions
+from application.users import KekWrapper
+from interfaces.http.cookies import SessionCookie
+from interfaces.http.freshness import Freshness
+
+Probe = Callable[[], None]
+"""Returns when the part it asks is well, raises when it is not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpSettings:
+    """Values of `ops.settings` that the HTTP side needs.
+
+    `public_url` is what a browser has in its address line. `setup_code` must come with the
+    first registration, None when it is not asked for. Sizes are bytes.
+    """
+
+    public_url: str = "http://localhost:8000"
+    announce_url: str = "http://localhost:8080"
+    udp_announce_url: str | None = None
+    setup_code: str | None = None
+    max_body: int = 256 * 1024
+    max_upload: int = 12 * 1024 * 1024
+    version: str = "0"
+
+    @property
+    def https(self) -> bool:
+        return urlsplit(self.public_url).scheme == "https"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpServices:
+    """The objects behind the routes."""
+
+    bus: Bus
+    log: EventLogPort
+    reads: ConnectionPool[Connection[Any]]
+    sessions: Sessions
+    proofs: PasswordProofs
+    cookie: SessionCookie
+    freshness: Freshness
+    clock: Clock
+    entropy: Entropy
+    kek: KekWrapper | None
+    settings: HttpSettings = field(default_factory=HttpSettings)
+    probes: Mapping[str, Probe] = field(default_factory=dict)

@@ -1,0 +1,38 @@
+"""A fresh application for each test, and callers in each role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kit.accounts import administrator, member, moderator
+from tests.kit.api import Api, running_api
+from tests.kit.browser import Browser
+from tests.kit.servers import Database
+
+
+@pytest.fixture
+def api(database: Database, redis_url: str) -> Iterator[Api]:
+    with running_api(database.owner_url, database.app_url, redis_url) as running:
+        yield running
+
+
+@pytest.fixture
+def anonymous(api: Api) -> Browser:
+    return api.browser()
+
+
+@pytest.fixture
+def admin(api: Api) -> Browser:
+    return administrator(api)
+
+
+@pytest.fixture
+def alice(api: Api, admin: Browser) -> Browser:
+    return member(api, "alice")
+
+
+@pytest.fixture
+def mona(api: Api, admin: Browser) -> Browser:
+    return moderator(api, "mona")
