@@ -66,8 +66,8 @@ class EventApplication(Application[UUID]):
 
     def record(self, envelopes: Sequence[Envelope], changes: Changes) -> list[int]:
         """Save facts and changes in one transaction; the facts' positions."""
-        saved: Sequence[Any] = self.save(*envelopes, changes=changes)
-        return [recording.notification.id for recording in saved]
+        events: Sequence[Any] = envelopes
+        return [recorded.notification.id for recorded in self.events.put(events, changes=changes)]
 
     def fold(
         self, originator_id: UUID, project: Callable[[S | None, Iterable[Any]], S | None]

@@ -85,7 +85,7 @@ class EventLog:
 
         def project(state: S | None, events: Iterable[Any]) -> S | None:
             envelopes: list[Envelope] = list(events)
-            self._open_private(envelopes)
+            self.open_private(envelopes)
             for envelope in envelopes:
                 state = evolve(state, envelope)
             return state
@@ -130,7 +130,7 @@ class EventLog:
                         row.originator_id, row.version, row.topic, row.state
                     )
                     found.append(Recorded(position=row.position, envelope=envelope))
-            self._open_private([recorded.envelope for recorded in found])
+            self.open_private([recorded.envelope for recorded in found])
         return found, rows[-1].position if rows else after
 
     def head(self) -> int:
@@ -311,7 +311,7 @@ class EventLog:
         private_text.seal_all(privates, keys)
         return made
 
-    def _open_private(self, envelopes: Sequence[Envelope]) -> None:
+    def open_private(self, envelopes: Sequence[Envelope]) -> None:
         privates = private_text.privates_of(envelopes)
         if privates:
             private_text.open_all(privates, self._subject_keys(privates))

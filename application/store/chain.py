@@ -1,0 +1,128 @@
+"""The two hash chains and their signed heads, recomputed here from what is stored.
+
+Every hash input of the permanent record stands in this module and, for those the database
+computes itself, in the same words in `ops/migrations/0001_log.sql` and `0003_ledger.sql`.
+Integers are big-endian; int4 and int8 are signed. `sized(text)` is the length of the UTF-8
+form as int4, then the form.
+
+commit of a fact      SHA-256(plain body)
+hash of a fact        SHA-256(previous hash, position int8, originator id 16 bytes, version int8,
+                      sized(topic), commit)
+hash of a batch       SHA-256(previous hash, seq int8, sized(stream), sized(first id),
+                      sized(last id), records int4, log position int8, digest)
+signed text of a head b"trackarr head 1", position int8, hash, ledger seq int8, ledger hash,
+                      time int8 (microseconds since 1970 UTC)
+
+The first fact and the first batch have 32 zero bytes as previous hash, and so has the head
+of a log or ledger that is empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+GENESIS: Final = bytes(32)
+_INT4: Final = struct.Struct(">i")
+_INT8: Final = struct.Struct(">q")
+_HEAD_PREFIX: Final = b"trackarr head 1"
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """Newest position and hash of log and ledger at one instant (`at_micros`, UTC)."""
+
+    position: int
+    hash: bytes
+    ledger_seq: int
+    ledger_hash: bytes
+    at_micros: int
+
+
+class SignedHead(msgspec.Struct, frozen=True, kw_only=True):
+    """A head with its Ed25519 signature under key `key_id` of purpose `signing`."""
+
+    head: Head
+    key_id: int
+    signature: bytes
+
+
+def event_hash(
+    previous: bytes, position: int, originator_id: UUID, version: int, *, topic: str, commit: bytes
+) -> bytes:
+    """The chain hash of one fact."""
+    return hashlib.sha256(
+        previous
+        + _INT8.pack(position)
+        + originator_id.bytes
+        + _INT8.pack(version)
+        + _sized(topic)
+        + commit
+    ).digest()
+
+
+def batch_hash(
+    previous: bytes,
+    seq: int,
+    *,
+    stream: str,
+    first_id: str,
+    last_id: str,
+    records: int,
+    log_position: int,
+    digest: bytes,
+) -> bytes:
+    """The chain hash of one batch of the peer ledger."""
+    return hashlib.sha256(
+        previous
+        + _INT8.pack(seq)
+        + _sized(stream)
+        + _sized(first_id)
+        + _sized(last_id)
+        + _INT4.pack(records)
+        + _INT8.pack(log_position)
+        + digest
+    ).digest()
+
+
+def sign(head: Head, key_id: int, secret: bytes) -> SignedHead:
+    """Sign a head with an Ed25519 seed (RFC 8032)."""
+    signature = Ed25519PrivateKey.from_private_bytes(secret).sign(_signed_text(head))
+    return SignedHead(head=head, key_id=key_id, signature=signature)
+
+
+def signature_holds(signed: SignedHead, public: bytes) -> bool:
+    """Whether the signature is by the holder of this public key (32 raw bytes)."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(
+            signed.signature, _signed_text(signed.head)
+        )
+    except InvalidSignature:
+        return False
+    return True
+
+
+def public_key(secret: bytes) -> bytes:
+    """The 32 raw bytes an auditor checks signatures with."""
+    return Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+
+
+def _signed_text(head: Head) -> bytes:
+    return (
+        _HEAD_PREFIX
+        + _INT8.pack(head.position)
+        + head.hash
+        + _INT8.pack(head.ledger_seq)
+        + head.ledger_hash
+        + _INT8.pack(head.at_micros)
+    )
+
+
+def _sized(text: str) -> bytes:
+    raw = text.encode()
+    return _INT4.pack(len(raw)) + raw
