@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from interfaces.http.errors import ErrorReply, install_errors
 from interfaces.http.openapi import install_openapi
@@ -25,7 +26,6 @@ def create_app(services: HttpServices) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=services.settings.max_body,
         generate_unique_id_function=_operation_id,
     )
     app.state.services = services
@@ -33,5 +33,8 @@ def create_app(services: HttpServices) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     install_openapi(app, ErrorReply.model_json_schema())
+    # Added here, not as FastAPI's own limit: that one stands outside of every middleware, and
+    # its answer would miss our shape and headers. A route may set a higher limit of its own.
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.settings.max_body)
     app.add_middleware(Edge, entropy=services.entropy, public_url=services.settings.public_url)
     return app

@@ -17,6 +17,7 @@ from domain.permissions import ADMINISTRATOR, MODERATOR
 from domain.users import Account
 from interfaces.http.cookies import COOKIE
 from interfaces.http.deps import (
+    AnonymousCommands,
     Commands,
     CurrentSignIn,
     MaybeSignedIn,
@@ -157,7 +158,7 @@ def issue_proof_of_work(services: Services) -> WorkReply:
 
 @router.post("/api/auth/register", responses=refusals(Forbidden, Conflict))
 def register_account(
-    body: RegisterAccountBody, services: Services, call: Commands, response: Response
+    body: RegisterAccountBody, services: Services, call: AnonymousCommands, response: Response
 ) -> RegisterAccountReply:
     """Make an account and sign it in. The first account administers the site."""
     services.proofs.redeem_work(body.pow.challenge, str(body.pow.nonce), body.pow.hash.lower())
@@ -173,7 +174,7 @@ def register_account(
         session=services.entropy.uuid(),
         token_hash=token_hash(token),
     )
-    made: Registered = call.dispatch_anonymous(command)
+    made: Registered = call.dispatch(command)
     if made.is_first and body.panic_password and services.kek:
         services.kek.wrap(body.panic_password)
     services.cookie.give(response, token)
@@ -197,12 +198,12 @@ def issue_login_challenge(
 
 @router.post("/api/auth/login", responses=refusals(Unauthenticated))
 def log_in(
-    body: LogInBody, services: Services, call: Commands, reads: Reads, response: Response
+    body: LogInBody, services: Services, call: AnonymousCommands, response: Response
 ) -> LogInReply:
     """Open a session by a proof that the password is known."""
     account = services.proofs.check(body.username.strip(), body.challenge, body.proof.lower())
     token = services.entropy.token(TOKEN_SIZE)
-    opened: Account = call.dispatch_anonymous(
+    opened: Account = call.dispatch(
         OpenSession(
             account=account,
             session=services.entropy.uuid(),
@@ -211,7 +212,7 @@ def log_in(
         )
     )
     services.cookie.give(response, token)
-    with reads.connection() as connection:
+    with services.reads.connection() as connection:
         transfer = find_transfer(connection, account)
     return LogInReply(user=_user_reply(account, opened.username, opened.roles, transfer))
 

@@ -9,7 +9,6 @@ from hashlib import sha256
 from typing import Annotated, Any, cast
 from uuid import UUID, uuid5
 
-import msgspec
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyCookie, SecurityScopes
 from psycopg import Connection
@@ -93,10 +92,7 @@ Moderator = Annotated[Actor, Security(signed_in, scopes=[Permission.CAN_MODERATE
 Administrator = Annotated[Actor, Security(signed_in, scopes=[Permission.CAN_ACCESS_ADMIN.value])]
 
 
-async def _request_key(request: Request, actor: Actor | None) -> RequestKey | None:
-    key = request.headers.get("idempotency-key")
-    if key is None or actor is None:
-        return None
+async def _request_key(request: Request, actor: Actor, key: str) -> RequestKey:
     if not (1 <= len(key) <= 128 and all(33 <= ord(character) < 127 for character in key)):
         raise BadIdempotencyKey()
     body = await request.body()
@@ -118,51 +114,54 @@ class Call:
     request: Request
 
     def dispatch(self, command: Any) -> Any:
-        """Run `command` for the caller; its result."""
-        return self._dispatch(command, self.context)
-
-    def dispatch_anonymous(self, command: Any) -> Any:
-        """Run a command that proves who asks by itself: registration and sign-in.
-
-        An Idempotency-Key means nothing here, as the challenge inside works once anyway.
-        """
-        return self._dispatch(
-            command, msgspec.structs.replace(self.context, actor=None, request=None)
-        )
-
-    def _dispatch(self, command: Any, context: Context) -> Any:
-        outcome = self.services.bus.dispatch(command, context)
+        """Run `command`; its result. Raises the command's refusals."""
+        outcome = self.services.bus.dispatch(command, self.context)
         notes = notes_of(self.request.scope)
         notes.position = outcome.position
         notes.stale = tuple(dict.fromkeys((*notes.stale, *outcome.stale)))
         notes.repeated = outcome.repeated
-        session = context.actor.session if context.actor else None
+        session = self.context.actor.session if self.context.actor else None
         if outcome.stale and session:
             self.services.freshness.remember(session, outcome.position)
         return outcome.result
+
+
+def _context(
+    request: Request, services: HttpServices, actor: Actor | None, key: RequestKey | None
+) -> Context:
+    return Context(
+        at=services.clock(),
+        command=services.entropy.uuid(),
+        correlation=notes_of(request.scope).correlation,
+        actor=actor,
+        request=key,
+    )
 
 
 async def call_of(
     request: Request,
     services: Services,
     sign_in: CurrentSignIn,
-    idempotency_key: Annotated[  # noqa: ARG001 (declared for the document; read from the request)
+    idempotency_key: Annotated[
         str | None,
         Header(description="Makes a repeated request give the first answer again, for 7 days."),
     ] = None,
 ) -> Call:
     actor = sign_in.actor if sign_in else None
-    context = Context(
-        at=services.clock(),
-        command=services.entropy.uuid(),
-        correlation=notes_of(request.scope).correlation,
-        actor=actor,
-        request=await _request_key(request, actor),
-    )
-    return Call(services, context, request)
+    key = None
+    if idempotency_key is not None and actor is not None:
+        key = await _request_key(request, actor, idempotency_key)
+    return Call(services, _context(request, services, actor, key), request)
+
+
+async def anonymous_call_of(request: Request, services: Services) -> Call:
+    return Call(services, _context(request, services, None, None), request)
 
 
 Commands = Annotated[Call, Depends(call_of)]
+AnonymousCommands = Annotated[Call, Depends(anonymous_call_of)]
+"""For commands that prove by themselves who asks. An Idempotency-Key means nothing there, as
+the challenge they carry works only once."""
 
 
 @dataclass(frozen=True)
