@@ -25,7 +25,7 @@ class Transfer(msgspec.Struct, frozen=True):
 
 
 class MemberFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Seeding of a member: seconds, torrents seeded now and ever, completed downloads."""
+    """Seeding of a member: seconds in all, completed downloads, torrents seeded ever and now."""
 
     seed_seconds: int
     snatches: int
@@ -53,8 +53,14 @@ def find_member_figures(conn: Connection, account: UUID) -> MemberFigures:
     with conn.cursor(row_factory=class_row(MemberFigures)) as cursor:
         row = cursor.execute(
             """
-            SELECT t.seed_seconds, t.snatches, t.seeds, t.active_seeds
-            FROM users_1.accounts a JOIN accounting_1.member_totals t ON t.account = a.number
+            SELECT t.seed_seconds, t.snatches, held.seeds, held.active_seeds
+            FROM users_1.accounts a
+            JOIN accounting_1.member_totals t ON t.account = a.number
+            CROSS JOIN LATERAL (
+                SELECT count(*) FILTER (WHERE h.seed_seconds > 0 OR h.seeding > 0) AS seeds,
+                    count(*) FILTER (WHERE h.seeding > 0) AS active_seeds
+                FROM accounting_1.holdings h WHERE h.account = a.number
+            ) held
             WHERE a.id = %s
             """,
             [account],

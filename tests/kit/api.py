@@ -30,6 +30,7 @@ from interfaces.http.app import create_app
 from interfaces.http.cookies import SessionCookie
 from interfaces.http.freshness import Freshness
 from interfaces.http.services import HttpServices, HttpSettings
+from projections import accounting
 from projections.engine import Projection, install, standings, step
 from projections.registry import ALL
 from tests.kit.browser import Browser
@@ -78,15 +79,7 @@ class ReadModels:
         with psycopg.connect(self._url, autocommit=True) as conn:
             for projection in self._projections:
                 install(conn, projection)
-            conn.execute(
-                """
-                CREATE SCHEMA IF NOT EXISTS accounting_1;
-                CREATE TABLE IF NOT EXISTS accounting_1.member_totals (
-                    account bigint PRIMARY KEY, uploaded bigint NOT NULL, downloaded bigint NOT NULL,
-                    seed_seconds bigint NOT NULL, snatches bigint NOT NULL, seeds bigint NOT NULL,
-                    active_seeds bigint NOT NULL)
-                """
-            )
+            accounting.install(conn)
 
     def after_commit(self, appended: Appended) -> tuple[str, ...]:
         with psycopg.connect(self._url, autocommit=True) as conn:
