@@ -13,10 +13,10 @@ from typing import IO
 from urllib.parse import quote
 
 import psycopg
-from psycopg import sql
 
 from ops.data_folder import kept_secret, write_private
 from ops.failures import DataFolderUnusable, ServerDidNotStart
+from ops.migrations.server import create_owner
 from ops.server_process import ServerUser, end_orphans, wait_until_answers
 
 SUPERUSER = "postgres"
@@ -80,7 +80,9 @@ class EmbeddedPostgres:
             args += ["-c", setting]
         self.process = self._user.spawn(args, log)
         wait_until_answers(self.process, self._answers, "PostgreSQL", log_path)
-        self._ensure_owner()
+        create_owner(
+            self.superuser_url, owner=OWNER, password=self._secret("owner"), database=DATABASE
+        )
 
     def stop(self) -> None:
         """End open sessions and write a checkpoint (PostgreSQL's fast shutdown)."""
@@ -170,24 +172,6 @@ class EmbeddedPostgres:
         except psycopg.OperationalError:
             return False
         return True
-
-    def _ensure_owner(self) -> None:
-        """Make the owner's login and database, so that nothing of ours runs as superuser."""
-        with psycopg.connect(self.superuser_url, autocommit=True) as connection:
-            known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (OWNER,))
-            if known.fetchone() is None:
-                connection.execute(
-                    sql.SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB PASSWORD {}").format(
-                        sql.Identifier(OWNER), sql.Literal(self._secret("owner"))
-                    )
-                )
-            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
-            if known.fetchone() is None:
-                connection.execute(
-                    sql.SQL("CREATE DATABASE {} OWNER {}").format(
-                        sql.Identifier(DATABASE), sql.Identifier(OWNER)
-                    )
-                )
 
     def _secret(self, name: str) -> str:
         """A password on the socket too, as other programs may share the unprivileged user."""

@@ -12,9 +12,10 @@ import psycopg
 from pydantic import SecretStr
 
 from ops.data_folder import is_locked, kept_secret, prepare_folder, write_private
-from ops.embedded import EmbeddedServers
+from ops.embedded import EmbeddedServers, ServerUrls
 from ops.failures import ServerUnfit
 from ops.migrations.migrate import Migrated, MigrationError, migrate
+from ops.migrations.roles import app_conninfo, login_works
 from ops.server_checks import check_postgres, check_redis
 from ops.settings import Settings
 
@@ -121,7 +122,8 @@ def migrate_to(owner_url: str, settings: Settings) -> Migrated:
 def connected(settings: Settings) -> Iterator[Urls]:
     """The URLs of the running servers; where nothing runs, start them for this block.
 
-    In that order: the servers of a running `up`; given ones, migrated; embedded ones, migrated.
+    In that order: the servers of a running `up`; given ones; embedded ones, migrated. A given
+    database is not migrated: its login may be the restricted one, and several hosts may use it.
     """
     data_dir = settings.storage.data_dir
     running = read_run_state(data_dir)
@@ -133,10 +135,17 @@ def connected(settings: Settings) -> Iterator[Urls]:
     servers = embedded_servers(settings)
     started = servers.start()
     try:
-        migrated = migrate_to(started.database_url, settings)
-        yield Urls(started.database_url, migrated.app_conninfo, started.redis_url)
+        yield Urls(started.database_url, _app_url(started, settings), started.redis_url)
     finally:
         servers.stop()
+
+
+def _app_url(started: ServerUrls, settings: Settings) -> str:
+    """The restricted login where there is one, else the login we were given."""
+    if settings.servers.database_url is None:
+        return migrate_to(started.database_url, settings).app_conninfo
+    restricted = app_conninfo(started.database_url, app_password(settings))
+    return restricted if login_works(restricted) else started.database_url
 
 
 def settings_at(settings: Settings, urls: Urls) -> Settings:

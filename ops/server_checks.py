@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ops.failures import ServerUnfit, ServerUnreachable
+from ops.migrations.server import PostgresFacts, postgres_facts
 
 POSTGRES_OLDEST = 16
 REDIS_OLDEST = (7, 2)
@@ -29,27 +30,27 @@ DURABLE_REDIS: Mapping[str, str] = {
 def check_postgres(url: str, name: str = "DATABASE_URL") -> None:
     """Raise ServerUnreachable or ServerUnfit unless the server suits us and we may create in it."""
     try:
-        with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
-            version = connection.info.server_version // 10000
-            row = connection.execute(
-                "SELECT has_database_privilege(current_database(), 'CREATE'),"
-                " current_setting('server_encoding')"
-            ).fetchone()
+        facts = postgres_facts(url)
     except psycopg.ProgrammingError:
         raise ServerUnreachable(f"{name} is not a PostgreSQL URL.") from None
     except psycopg.OperationalError as error:
         raise ServerUnreachable(
             f"{name}: PostgreSQL at {postgres_place(url)} {_reason(error)}."
         ) from None
-    may_create, encoding = row or (False, "")
-    if version < POSTGRES_OLDEST:
-        raise ServerUnfit(
-            f"{name}: PostgreSQL {version} is too old, {POSTGRES_OLDEST} or newer is needed."
-        )
-    if not may_create:
-        raise ServerUnfit(f"{name}: this login may not create schemas in the database.")
-    if encoding != "UTF8":
-        raise ServerUnfit(f"{name}: the database's encoding is {encoding}, UTF8 is needed.")
+    fault = postgres_fault(facts)
+    if fault:
+        raise ServerUnfit(f"{name}: {fault}.")
+
+
+def postgres_fault(facts: PostgresFacts) -> str | None:
+    """Why this PostgreSQL will not do; None when it will."""
+    if facts.version < POSTGRES_OLDEST:
+        return f"PostgreSQL {facts.version} is too old, {POSTGRES_OLDEST} or newer is needed"
+    if not facts.may_create:
+        return "this login may not create schemas in the database"
+    if facts.encoding != "UTF8":
+        return f"the database's encoding is {facts.encoding}, UTF8 is needed"
+    return None
 
 
 def check_redis(url: str, *, allow_weak: bool) -> list[str]:
@@ -67,15 +68,24 @@ def check_redis(url: str, *, allow_weak: bool) -> list[str]:
         ) from None
     finally:
         client.close()
-    version = str(found.get("valkey_version") or found["redis_version"])
-    if tuple(int(part) for part in version.split(".")[:2]) < REDIS_OLDEST:
-        raise ServerUnfit(f"REDIS_URL: Redis {version} is too old, 7.2 or newer is needed.")
+    fault = redis_fault(found)
+    if fault:
+        raise ServerUnfit(f"REDIS_URL: {fault}.")
     if weak and not allow_weak:
         raise ServerUnfit(
             f"REDIS_URL: this Redis may lose acknowledged announces ({', '.join(weak)}); "
             "set it so, or set TRACKARR_ALLOW_WEAK_REDIS=1 to accept the loss."
         )
     return weak
+
+
+def redis_fault(server: Mapping[str, object]) -> str | None:
+    """Why this Redis or Valkey, by its `INFO server`, will not do; None when it will."""
+    name = "Valkey" if "valkey_version" in server else "Redis"
+    version = str(server.get("valkey_version") or server["redis_version"])
+    if tuple(int(part) for part in version.split(".")[:2]) < REDIS_OLDEST:
+        return f"{name} {version} is too old, 7.2 or newer is needed"
+    return None
 
 
 def weak_settings(client: redis.Redis) -> list[str]:

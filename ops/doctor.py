@@ -1,0 +1,263 @@
+"""Looks over an installation: each finding says what is so, and what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from pathlib import Path
+
+import psycopg
+import redis
+
+from ops.failures import OperatorError
+from ops.listening import check_ports
+from ops.migrations.server import log_facts, postgres_facts
+from ops.run_state import Urls, read_run_state
+from ops.server_checks import (
+    postgres_fault,
+    postgres_place,
+    probe_client,
+    redis_fault,
+    redis_place,
+    weak_settings,
+)
+from ops.settings import Settings
+
+GIGABYTE = 1 << 30
+DISK_WARN, DISK_FAIL = 5 * GIGABYTE, GIGABYTE
+# Proofs of two-factor codes and the order of ledger records tolerate seconds, not minutes.
+CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 2.0, 30.0
+MEMORY_WARN_PERCENT = 80
+OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
+PRIVATE_FILES = ("*.secret", "*.key", "*.json")
+
+
+class Level(IntEnum):
+    """How bad a finding is; the worst one is the exit code."""
+
+    OK = 0
+    WARN = 1
+    FAIL = 2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `advice` is empty where nothing is to do."""
+
+    level: Level
+    subject: str
+    text: str
+    advice: str = ""
+
+
+def examine(settings: Settings, urls: Urls) -> Iterator[Finding]:
+    """Every finding, in the order an operator would look; a failing check is itself a finding."""
+    data_dir = settings.storage.data_dir
+    yield from examine_folder(data_dir, settings.storage.keyring_path)
+    yield from examine_disk(data_dir)
+    yield from examine_ports(settings)
+    yield from examine_postgres(urls)
+    yield from examine_log(urls)
+    yield from examine_redis(urls.redis_url)
+    yield from examine_kernel()
+
+
+def examine_folder(data_dir: Path, keyring: Path) -> Iterator[Finding]:
+    """Secrets readable by this user alone, and a keyring to open the log with."""
+    files = {path for pattern in PRIVATE_FILES for path in data_dir.glob(pattern)}
+    if keyring.exists():
+        files.add(keyring)
+    open_files = sorted(str(path) for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077)
+    if open_files:
+        yield Finding(
+            Level.FAIL,
+            "secrets",
+            f"others may read {', '.join(open_files)}",
+            f"run: chmod 600 {' '.join(open_files)}",
+        )
+    else:
+        yield Finding(Level.OK, "secrets", f"{len(files)} files in {data_dir} are private")
+    if not keyring.exists():
+        yield Finding(
+            Level.WARN,
+            "keyring",
+            f"{keyring} does not exist yet",
+            "it is made at the first start; if there was one, bring it back from the backup now",
+        )
+    else:
+        yield Finding(Level.OK, "keyring", f"{keyring} is there; keep a copy off this machine")
+
+
+def examine_disk(data_dir: Path) -> Iterator[Finding]:
+    usage = shutil.disk_usage(data_dir)
+    level = Level.OK
+    if usage.free < DISK_WARN:
+        level = Level.FAIL if usage.free < DISK_FAIL else Level.WARN
+    yield Finding(
+        level,
+        "disk",
+        f"{usage.free / GIGABYTE:.1f} GiB free of {usage.total / GIGABYTE:.0f} GiB at {data_dir}",
+        "" if level is Level.OK else "free space or move the data folder; a full disk stops us",
+    )
+
+
+def examine_ports(settings: Settings) -> Iterator[Finding]:
+    if read_run_state(settings.storage.data_dir):
+        yield Finding(Level.OK, "ports", "in use by the Trackarr that runs here")
+        return
+    try:
+        check_ports(settings.network)
+    except OperatorError as failure:
+        yield Finding(
+            Level.FAIL, "ports", failure.sentence, "stop that program, or change the port"
+        )
+    else:
+        yield Finding(Level.OK, "ports", "free")
+
+
+def examine_postgres(urls: Urls) -> Iterator[Finding]:
+    """Reachable, fit, durable, and its clock."""
+    place = postgres_place(urls.app_url)
+    try:
+        facts = postgres_facts(urls.app_url)
+    except psycopg.Error:
+        yield Finding(
+            Level.FAIL,
+            "postgresql",
+            f"{place} does not answer, or refuses the login",
+            "start the server, or correct DATABASE_URL",
+        )
+        return
+    fault = postgres_fault(facts)
+    text = f"version {facts.version} at {place}, login {facts.login}"
+    yield Finding(
+        Level.FAIL if fault else Level.OK,
+        "postgresql",
+        fault or f"{text}, {facts.database_size / GIGABYTE:.2f} GiB",
+        "give another server or login" if fault else "",
+    )
+    for name, value in (("fsync", facts.fsync), ("full_page_writes", facts.full_page_writes)):
+        if value != "on":
+            yield Finding(
+                Level.FAIL, "durability", f"PostgreSQL runs with {name} {value}", f"set {name}=on"
+            )
+    yield _clock("PostgreSQL", facts.clock)
+
+
+def examine_log(urls: Urls) -> Iterator[Finding]:
+    """Migrated to this version, and safe from the login the processes use."""
+    try:
+        facts = log_facts(urls.app_url)
+    except psycopg.Error:
+        yield Finding(
+            Level.FAIL,
+            "log",
+            "this login cannot read the log",
+            "run: trackarr migrate (with the owner's DATABASE_URL)",
+        )
+        return
+    if facts is None or facts.migrated_to < facts.newest:
+        at = facts.migrated_to if facts else 0
+        yield Finding(
+            Level.FAIL, "migrations", f"the database is at version {at}", "run: trackarr migrate"
+        )
+    elif facts.migrated_to > facts.newest:
+        yield Finding(
+            Level.FAIL,
+            "migrations",
+            "a newer Trackarr has used this database",
+            "start the newer one",
+        )
+    else:
+        yield Finding(Level.OK, "migrations", f"at version {facts.migrated_to}")
+    if facts and facts.rewritable:
+        yield Finding(
+            Level.WARN,
+            "log",
+            "the processes' login could rewrite the log",
+            "give DATABASE_URL a login that may create roles, then run: trackarr migrate",
+        )
+    elif facts:
+        yield Finding(Level.OK, "log", "protected from the login the processes use")
+
+
+def examine_redis(url: str) -> Iterator[Finding]:
+    """Reachable, fit, durable, with memory to spare, and its clock."""
+    client = probe_client(url)
+    try:
+        server = client.info("server")
+        memory = client.info("memory")
+        weak = weak_settings(client)
+        seconds, microseconds = client.time()
+    except redis.RedisError:
+        yield Finding(
+            Level.FAIL,
+            "redis",
+            f"{redis_place(url)} does not answer, or refuses the login",
+            "start the server, or correct REDIS_URL",
+        )
+        return
+    finally:
+        client.close()
+    fault = redis_fault(server)
+    version = server.get("valkey_version") or server["redis_version"]
+    yield Finding(
+        Level.FAIL if fault else Level.OK,
+        "redis",
+        fault or f"version {version} at {redis_place(url)}",
+        "give another server" if fault else "",
+    )
+    for weakness in weak:
+        yield Finding(
+            Level.WARN,
+            "redis",
+            f"acknowledged announces may be lost: {weakness}",
+            "set it so in the server's configuration",
+        )
+    yield _memory(used=int(memory["used_memory"]), limit=int(memory["maxmemory"]))
+    yield _clock("Redis", datetime.fromtimestamp(int(seconds) + int(microseconds) / 1e6, UTC))
+
+
+def examine_kernel(overcommit: Path = OVERCOMMIT) -> Iterator[Finding]:
+    """Whether a fork of a large server may be refused (Linux only)."""
+    if overcommit.exists() and overcommit.read_text().strip() != "1":
+        yield Finding(
+            Level.WARN,
+            "kernel",
+            "vm.overcommit_memory is not 1, so Valkey may fail to rewrite its file when it is large",
+            "run: sysctl vm.overcommit_memory=1",
+        )
+
+
+def report(findings: Iterable[Finding], write: Callable[[str], None] = print) -> int:
+    """Write a line for each finding; gives 0, 1 or 2 for the worst."""
+    worst = Level.OK
+    for finding in findings:
+        worst = max(worst, finding.level)
+        write(f"{finding.level.name.lower():<5} {finding.subject:<11} {finding.text}")
+        if finding.advice:
+            write(f"{'':<17} -> {finding.advice}")
+    return int(worst)
+
+
+def _memory(*, used: int, limit: int) -> Finding:
+    if limit == 0:
+        return Finding(Level.OK, "memory", f"Redis holds {used >> 20} MiB, without a limit")
+    percent = 100 * used // limit
+    level = Level.WARN if percent >= MEMORY_WARN_PERCENT else Level.OK
+    advice = "raise maxmemory; at the limit announces are refused" if level else ""
+    return Finding(level, "memory", f"Redis holds {percent} % of its {limit >> 20} MiB", advice)
+
+
+def _clock(server: str, clock: datetime) -> Finding:
+    apart = abs(time.time() - clock.timestamp())
+    level = Level.OK
+    if apart > CLOCK_WARN_SECONDS:
+        level = Level.FAIL if apart > CLOCK_FAIL_SECONDS else Level.WARN
+    advice = "" if level is Level.OK else "let a time service (NTP) set both clocks"
+    return Finding(level, "clock", f"{server}'s clock is {apart:.1f} s from ours", advice)
