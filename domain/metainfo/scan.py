@@ -155,12 +155,11 @@ class _Scanner:
         self._place(number, start)
 
     def _take_key(self, key: bytes, start: int) -> None:
+        if key in self._box:
+            raise MetainfoRefused("key_repeated", "a key is there twice", start)
         previous = self._previous
-        if previous is not None and key <= previous:
-            if key in self._box:
-                raise MetainfoRefused("key_repeated", "a key is there twice", start)
-            if self._unsorted is None and self._in_info():
-                self._unsorted = start
+        if previous is not None and key < previous and self._unsorted is None and self._in_info():
+            self._unsorted = start
         self._key = key
         self._key_start = start
         self._previous = key

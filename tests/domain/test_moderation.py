@@ -10,7 +10,6 @@ import pytest
 
 from domain.kernel import Private
 from domain.moderation import (
-    FACTS,
     MESSAGE_LENGTH,
     SYSTEM_BODIES,
     ModeratedMeanwhile,
@@ -38,6 +37,7 @@ from domain.moderation import (
     reset_torrent,
     thread_id,
 )
+from domain.moderation_events import FACTS
 from tests.kit.domain import folded, given, refuses_foreign_facts
 
 TORRENT, UPLOADER = UUID(int=10), UUID(int=11)
