@@ -1,0 +1,246 @@
+"""Follows the access feed in Redis: loads the packed chunks, then applies each change."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import Final
+
+from tracker.access_table import AccessTable
+from tracker.event_loop import EventLoop
+from tracker.event_stream import Log
+from tracker.redis_link import OnReply, RedisLink
+from tracker.resp import RedisError, Reply, pack_command
+from tracker.rules import Rules, read_rules
+from tracker.wire import (
+    ACCESS_ACCOUNTS,
+    ACCESS_CHANGES,
+    ACCESS_RULES,
+    ACCESS_SEQ,
+    ACCESS_TORRENTS,
+    CHANGE_ACCOUNT,
+    CHANGE_ENTRY,
+    CHANGE_KIND,
+    CHANGE_RULES,
+    CHANGE_TORRENT,
+)
+
+FOLLOW_MILLISECONDS: Final = 1_000
+"""How long a quiet read of the change stream waits; the sequence is compared after each."""
+_PAUSE_SECONDS: Final = 0.25
+_CHANGES_A_READ: Final = 1_000
+
+
+class AccessFeed:
+    """Accounts, torrents and rules as last heard of, on a link of its own.
+
+    A load fills a fresh table beside the one in use and swaps it in at the end. The sequence
+    is read before the chunks, so these hold at least all changes up to it, and the stream is
+    followed from there. What the stream no longer holds (a gap), or a sequence that does not
+    fit ours, means a new load; what is known is served meanwhile.
+    """
+
+    def __init__(self, loop: EventLoop, rules: Rules, log: Log) -> None:
+        """`rules` are in force until others are published, and fill what those leave out."""
+        self.table = AccessTable()
+        self.rules = rules
+        self.loaded = False
+        self.seq = 0
+        self._base_rules = rules
+        self._log = log
+        self._loop = loop
+        self._link: RedisLink | None = None
+        self._fresh = AccessTable()
+        self._fresh_seq = 0
+        self._keys: deque[bytes] = deque()
+        self._again_at = 0.0
+        self._doubts = 0
+        loop.on_tick(self._tick)
+
+    def attach(self, link: RedisLink) -> None:
+        """Use this link; its owner calls `link_up` and `link_down`."""
+        self._link = link
+
+    def link_up(self) -> None:
+        """Go on where we were; the first read shows a gap if there is one."""
+        self._again_at = 0.0
+        if self.loaded:
+            self._follow()
+        else:
+            self._load()
+
+    def link_down(self) -> None:
+        """Serve what is known."""
+        self._again_at = 0.0
+        self._keys.clear()
+
+    def _ask(self, on_reply: OnReply, *words: str | bytes | int) -> None:
+        if self._link is not None and self._link.up:
+            self._link.request(pack_command(*words), on_reply)
+
+    def _load(self) -> None:
+        self._fresh = AccessTable()
+        self._keys.clear()
+        self._ask(self._got_seq, "GET", ACCESS_SEQ)
+
+    def _got_seq(self, reply: Reply) -> None:
+        if not isinstance(reply, bytes) or not reply.isdigit():
+            # Not published yet.
+            self._again_at = self._loop.now + _PAUSE_SECONDS
+            return
+        self._fresh_seq = int(reply)
+        self._ask(self._got_rules, "GET", ACCESS_RULES)
+        self._scan(b"0")
+
+    def _got_rules(self, reply: Reply) -> None:
+        if isinstance(reply, bytes):
+            self._apply_rules(reply)
+
+    def _scan(self, cursor: bytes) -> None:
+        self._ask(self._got_keys, "SCAN", cursor, "MATCH", "access:*:*", "COUNT", 1_000)
+
+    def _got_keys(self, reply: Reply) -> None:
+        match reply:
+            case [bytes(cursor), list(keys)]:
+                self._keys.extend(key for key in keys if isinstance(key, bytes))
+            case _:
+                self._restart("the list of chunks could not be read")
+                return
+        if cursor == b"0":
+            self._next_chunk()
+        else:
+            self._scan(cursor)
+
+    def _next_chunk(self) -> None:
+        if not self._keys:
+            self._finish()
+            return
+        key = self._keys.popleft()
+        # One chunk a reply, so that announces are answered between two of them.
+        self._ask(lambda reply: self._got_chunk(key, reply), "GET", key)
+
+    def _got_chunk(self, key: bytes, reply: Reply) -> None:
+        try:
+            if isinstance(reply, RedisError):
+                raise reply
+            if isinstance(reply, bytes) and key.startswith(ACCESS_ACCOUNTS.encode()):
+                self._fresh.put_accounts(reply)
+            elif isinstance(reply, bytes) and key.startswith(ACCESS_TORRENTS.encode()):
+                self._fresh.put_torrents(reply)
+        except (RedisError, struct.error):
+            self._restart("a chunk could not be read")
+            return
+        self._next_chunk()
+
+    def _finish(self) -> None:
+        self.table, self._fresh = self._fresh, AccessTable()
+        self.seq = self._fresh_seq
+        self.loaded = True
+        self._doubts = 0
+        self._log("access.loaded", seq=self.seq)
+        self._follow()
+
+    def _restart(self, why: str) -> None:
+        self._log("access.reload", why=why)
+        self._again_at = self._loop.now + _PAUSE_SECONDS
+
+    def _tick(self, now: float) -> None:
+        if self._again_at and now >= self._again_at and self._link is not None and self._link.up:
+            self._again_at = 0.0
+            self._load()
+
+    def _follow(self) -> None:
+        self._ask(
+            self._got_changes,
+            "XREAD",
+            "COUNT",
+            _CHANGES_A_READ,
+            "BLOCK",
+            FOLLOW_MILLISECONDS,
+            "STREAMS",
+            ACCESS_CHANGES,
+            f"{self.seq}-0",
+        )
+
+    def _got_changes(self, reply: Reply) -> None:
+        match reply:
+            case None:
+                self._ask(self._compare_seq, "GET", ACCESS_SEQ)
+            case [[bytes(), [[bytes(first), list()], *_] as entries]]:
+                if _sequence(first) == self.seq + 1:
+                    self._apply_all(entries)
+                    return
+                # Numbers may be left out by the writer; only a stream that starts after what
+                # we know has lost something.
+                self._ask(
+                    lambda oldest: self._check_gap(entries, oldest),
+                    "XRANGE",
+                    ACCESS_CHANGES,
+                    "-",
+                    "+",
+                    "COUNT",
+                    1,
+                )
+            case _:
+                self._restart("the change stream could not be read")
+
+    def _check_gap(self, entries: list[Reply], oldest: Reply) -> None:
+        match oldest:
+            case [[bytes(first), *_]] if _sequence(first) <= self.seq + 1:
+                self._apply_all(entries)
+            case _:
+                self._restart("the change stream does not reach back far enough")
+
+    def _compare_seq(self, reply: Reply) -> None:
+        """A quiet stream is right when the published sequence is ours.
+
+        A higher one may just have been written, with its change not yet read; twice in a row
+        it means that the change is lost. A lower one is another history.
+        """
+        published = int(reply) if isinstance(reply, bytes) and reply.isdigit() else -1
+        if published == self.seq:
+            self._doubts = 0
+        else:
+            self._doubts += 1
+        if self._doubts >= 2 or 0 <= published < self.seq:
+            self._doubts = 0
+            self._restart("the published sequence is not ours")
+            return
+        self._follow()
+
+    def _apply_all(self, entries: list[Reply]) -> None:
+        for entry in entries:
+            match entry:
+                case [bytes(number), list(fields)]:
+                    self._apply(fields)
+                    self.seq = _sequence(number)
+                case _:
+                    self._restart("a change could not be read")
+                    return
+        self._doubts = 0
+        self._follow()
+
+    def _apply(self, fields: list[Reply]) -> None:
+        values = dict(zip(fields[::2], fields[1::2], strict=False))
+        kind, entry = values.get(CHANGE_KIND), values.get(CHANGE_ENTRY)
+        if not isinstance(entry, bytes):
+            return
+        try:
+            if kind == CHANGE_ACCOUNT:
+                self.table.put_accounts(entry)
+            elif kind == CHANGE_TORRENT:
+                self.table.put_torrents(entry)
+            elif kind == CHANGE_RULES:
+                self._apply_rules(entry)
+        except struct.error:
+            self._log("access.torn_change", seq=self.seq)
+
+    def _apply_rules(self, published: bytes) -> None:
+        try:
+            self.rules = read_rules(published, self._base_rules)
+        except ValueError as fault:
+            self._log("access.bad_rules", why=str(fault))
+
+
+def _sequence(number: bytes) -> int:
+    return int(number.partition(b"-")[0])

@@ -1,0 +1,273 @@
+"""The shard's stream of peer records: written in batches, answers held until acknowledged."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, Protocol
+
+from tracker.counters import Counters
+from tracker.event_loop import EventLoop
+from tracker.redis_link import RedisLink
+from tracker.resp import RedisError, Reply, pack_command
+from tracker.wire import FIELD_RECORDS, FIELD_VERSION, VERSION, entry_id
+
+_SECOND_BATCH_RECORDS: Final = 128
+"""While one batch is in flight, gather at least this much before another leaves."""
+_RETRY_SECONDS: Final = 0.25
+_NOT_ABOVE: Final = "equal or smaller"
+
+_SENT: Final = 0
+_REFUSED: Final = 1
+"""Redis said no, so it is not in the stream and may be sent again."""
+_STORED: Final = 2
+
+
+class ShardLost(Exception):
+    """This process may not write the shard's stream any more; the text says why."""
+
+
+class Log(Protocol):
+    """A structured log: an event name and plain fields, never keys or addresses."""
+
+    def __call__(self, event: str, **fields: object) -> None: ...
+
+
+class HeldAnswer(Protocol):
+    """An answer that waits for its record to be durable."""
+
+    def deliver(self) -> None:
+        """The record is acknowledged: send."""
+        ...
+
+    def refuse(self) -> None:
+        """It is not, and may never be: tell the client to come again."""
+        ...
+
+
+class _Batch:
+    """Records under one stream id, which never changes once they were sent."""
+
+    __slots__ = ("answers", "block", "number", "since", "state")
+
+    def __init__(self, number: int, block: bytes, answers: list[HeldAnswer], since: float) -> None:
+        self.number = number
+        self.block = block
+        self.answers = answers
+        self.since = since
+        self.state = _SENT
+
+
+class EventStream:
+    """Group commit into one Redis stream by its only writer.
+
+    A batch leaves at once when none is in flight; otherwise records gather, and a second one
+    may follow when it is worth it. Ids are explicit, `<epoch>-<number>`: after a lost
+    connection the same ids are sent again, and where the id is taken, the stream must hold
+    these very bytes. If it holds others, another process has this shard: ShardLost.
+
+    Records once taken are kept until they are written, as the swarm already knows them; it is
+    only the answers that are refused when Redis takes too long.
+    """
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        *,
+        stream: str,
+        epoch: int,
+        pending_answers: int,
+        pending_seconds: float,
+        counters: Counters,
+        log: Log,
+    ) -> None:
+        self._loop = loop
+        self._stream = stream
+        self._epoch = epoch
+        self._pending_answers = pending_answers
+        self._pending_seconds = pending_seconds
+        self._counters = counters
+        self._log = log
+        self._link: RedisLink | None = None
+        self._records: list[bytes] = []
+        self._answers: list[HeldAnswer] = []
+        self._since = 0.0
+        self._flying: deque[_Batch] = deque()
+        self._number = 0
+        self._held = 0
+        self._stalled = False
+        self._closed = False
+        self._retry_at = 0.0
+        self._full = False
+        loop.on_tick(self._tick)
+
+    def attach(self, link: RedisLink) -> None:
+        """Use this link; its owner calls `link_up` and `link_down`."""
+        self._link = link
+
+    @property
+    def accepting(self) -> bool:
+        """Whether an announce taken now has a chance to be acknowledged in time."""
+        return not (self._stalled or self._closed) and (
+            self._held < self._pending_answers and len(self._records) < self._pending_answers
+        )
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything taken is written."""
+        return not self._records and not self._flying
+
+    @property
+    def waiting(self) -> int:
+        """Answers held back at the moment."""
+        return self._held
+
+    def append(self, record: bytes) -> None:
+        """Take a record; it will be written, in this order."""
+        if not self._records:
+            self._since = self._loop.now
+        self._records.append(record)
+
+    def hold(self, answer: HeldAnswer) -> None:
+        """Send this answer when all records taken so far are acknowledged."""
+        self._answers.append(answer)
+        self._held += 1
+
+    def close(self) -> None:
+        """Accept nothing more; what was taken can still be written."""
+        self._closed = True
+
+    def refuse_held(self) -> None:
+        """Refuse every answer that waits."""
+        held, self._answers = self._answers, []
+        for batch in self._flying:
+            held = batch.answers + held
+            batch.answers = []
+        self._held = 0
+        self._counters.answers_refused += len(held)
+        for answer in held:
+            answer.refuse()
+
+    def link_up(self) -> None:
+        """Send again what was in flight; whether it arrived is unknown."""
+        self._counters.batches_resent += len(self._flying)
+        self._retry_at = 0.0
+        for batch in self._flying:
+            self._send(batch)
+        self.flush()
+
+    def link_down(self) -> None:
+        """Nothing to do until the link is back but to let answers run out of time."""
+
+    def flush(self) -> None:
+        """Let a batch leave if one may."""
+        if not self._records or self._link is None or not self._link.up or self._retry_at:
+            return
+        flying = len(self._flying)
+        if flying >= 2 or (flying == 1 and len(self._records) < _SECOND_BATCH_RECORDS):
+            return
+        self._number += 1
+        block = b"".join(self._records)
+        batch = _Batch(self._number, block, self._answers, self._since)
+        self._counters.batches += 1
+        self._counters.records += len(self._records)
+        self._records, self._answers = [], []
+        self._flying.append(batch)
+        self._send(batch)
+
+    def _send(self, batch: _Batch) -> None:
+        if self._link is None:
+            return
+        batch.state = _SENT
+        command = pack_command(
+            b"XADD",
+            self._stream,
+            entry_id(self._epoch, batch.number),
+            FIELD_VERSION,
+            VERSION,
+            FIELD_RECORDS,
+            batch.block,
+        )
+        self._link.request(command, lambda reply: self._written(batch, reply))
+
+    def _written(self, batch: _Batch, reply: Reply) -> None:
+        if not isinstance(reply, RedisError):
+            self._acknowledge(batch)
+        elif _NOT_ABOVE in reply.text:
+            self._verify(batch)
+        else:
+            self._refused(batch, reply.text.split(" ")[0])
+
+    def _acknowledge(self, batch: _Batch) -> None:
+        batch.state = _STORED
+        self._check_order()
+        self._stalled = False
+        if self._full:
+            self._full = False
+            self._log("stream.writable")
+        while self._flying and self._flying[0].state == _STORED:
+            stored = self._flying.popleft()
+            self._held -= len(stored.answers)
+            for answer in stored.answers:
+                answer.deliver()
+
+    def _check_order(self) -> None:
+        """A batch that was refused while a later one was taken: its id is past for ever.
+
+        Starting over from the stream is the one way to keep the order of records.
+        """
+        if [batch.state for batch in self._flying] == [_REFUSED, _STORED]:
+            raise ShardLost("Redis refused a batch of announces and took the next one")
+
+    def _verify(self, batch: _Batch) -> None:
+        """The id is taken: by an earlier sending of this batch, or by somebody else."""
+        if self._link is None:
+            return
+        number = entry_id(self._epoch, batch.number)
+        command = pack_command(b"XRANGE", self._stream, number, number)
+        self._link.request(command, lambda reply: self._verified(batch, reply))
+
+    def _verified(self, batch: _Batch, reply: Reply) -> None:
+        if isinstance(reply, RedisError):
+            self._refused(batch, reply.text.split(" ")[0])
+        elif _holds(reply, batch.block):
+            self._acknowledge(batch)
+        else:
+            raise ShardLost("another process writes the event stream of this tracker shard")
+
+    def _refused(self, batch: _Batch, kind: str) -> None:
+        """Out of memory, a replica, a failed disk: it may pass, so the batch stays."""
+        batch.state = _REFUSED
+        self._check_order()
+        self._retry_at = self._loop.now + _RETRY_SECONDS
+        if not self._full:
+            self._full = True
+            self._log("stream.refused", kind=kind)
+        if kind == "READONLY" and self._link is not None:
+            self._link.drop("the server is a replica now")
+
+    def _tick(self, now: float) -> None:
+        if self._retry_at and now >= self._retry_at and self._link is not None and self._link.up:
+            if any(batch.state != _REFUSED for batch in self._flying):
+                return
+            self._retry_at = 0.0
+            for batch in self._flying:
+                self._send(batch)
+        if self._held and now - self._oldest() > self._pending_seconds:
+            self._stalled = True
+            self._log("stream.stalled", answers=self._held)
+            self.refuse_held()
+
+    def _oldest(self) -> float:
+        for batch in self._flying:
+            if batch.answers:
+                return batch.since
+        return self._since
+
+
+def _holds(reply: Reply, block: bytes) -> bool:
+    """Whether an XRANGE reply is the one entry with these records."""
+    match reply:
+        case [[bytes(), [bytes(), bytes(), bytes(), bytes(found)]]]:
+            return found == block
+        case _:
+            return False

@@ -1,0 +1,379 @@
+"""HTTP announces on raw non-blocking sockets: one request, one answer, mostly one connection."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tracker.counters import Counters
+from tracker.event_loop import READABLE, WRITABLE, EventLoop
+from tracker.event_stream import EventStream
+from tracker.logic import Logic
+from tracker.protocol.announce import parse_announce
+from tracker.protocol.bencode import write_failure, write_listed_reply, write_reply
+from tracker.protocol.http_requests import (
+    HEAD_END,
+    BadRequest,
+    RequestHead,
+    parse_head,
+    write_response,
+    write_status,
+)
+from tracker.protocol.refusals import Refusal, unavailable
+from tracker.wire import PROTOCOL_HTTP
+
+_ACCEPTS_A_ROUND: Final = 64
+_BACKLOG: Final = 1024
+_DEFER_SECONDS: Final = 5
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+_ANNOUNCE: Final = b"/announce"
+_ADDRESSES_KEPT: Final = 16_384
+
+
+@dataclass(frozen=True)
+class HttpLimits:
+    """Bytes, seconds and connections (design, section 5)."""
+
+    request_bytes: int = 4096
+    header_seconds: float = 5.0
+    idle_seconds: float = 60.0
+    connections: int = 4096
+    connections_per_address: int = 64
+
+
+class _Connection:
+    """One client connection by its descriptor; also the answer that waits for the stream."""
+
+    __slots__ = (
+        "address",
+        "busy",
+        "close",
+        "deadline",
+        "descriptor",
+        "head",
+        "incoming",
+        "outgoing",
+        "server",
+        "watched",
+    )
+
+    def __init__(
+        self, server: HttpServer, descriptor: int, address: bytes, deadline: float
+    ) -> None:
+        self.server = server
+        self.descriptor = descriptor
+        self.address = address
+        self.deadline = deadline
+        self.incoming = b""
+        self.outgoing = b""
+        self.head: RequestHead | None = None
+        self.busy = False
+        self.close = False
+        self.watched = 0
+
+    def deliver(self) -> None:
+        """The record is durable: let the prepared answer go."""
+        self.server.send(self)
+
+    def refuse(self) -> None:
+        """The record may be lost: say so instead of the prepared answer."""
+        if self.head is not None:
+            refusal = unavailable()
+            self.outgoing = write_response(
+                write_failure(refusal.text, refusal.retry_minutes), self.head
+            )
+        self.server.send(self)
+
+
+class HttpServer:
+    """Serves `/announce/<key>`, `/announce?passkey=` and `/health` on the shard's loop."""
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        *,
+        logic: Logic,
+        stream: EventStream,
+        limits: HttpLimits,
+        counters: Counters,
+        health: Callable[[], dict[str, object]],
+    ) -> None:
+        """`health` gives the fields of /health; a false `ok` among them makes it a 503."""
+        self._loop = loop
+        self._logic = logic
+        self._stream = stream
+        self._limits = limits
+        self._counters = counters
+        self._health = health
+        self._listening: dict[int, socket.socket] = {}
+        self._connections: dict[int, _Connection] = {}
+        self._by_address: dict[bytes, int] = {}
+        self._addresses: dict[str, bytes] = {}
+        self._ready: list[_Connection] = []
+        self._next_sweep = 0.0
+        loop.after_round(self._serve_ready)
+        loop.on_tick(self._sweep)
+
+    @property
+    def open(self) -> int:
+        """Connections at the moment."""
+        return len(self._connections)
+
+    def listen(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept from sockets that are bound already; they stay their owner's to close."""
+        for listener in sockets:
+            listener.settimeout(0.0)
+            if listener.family in {socket.AF_INET, socket.AF_INET6}:
+                # Accept hands a connection over with its request: no wait, no epoll round.
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_SECONDS)
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            listener.listen(_BACKLOG)
+            self._listening[listener.fileno()] = listener
+            self._loop.watch(listener.fileno(), READABLE, self._accept)
+
+    def stop_listening(self) -> None:
+        """Accept nothing more and drop connections that are between two requests."""
+        for descriptor in self._listening:
+            self._loop.forget(descriptor)
+        self._listening.clear()
+        for connection in list(self._connections.values()):
+            connection.close = True
+            if not connection.busy and not connection.outgoing:
+                self._drop(connection)
+
+    def close(self) -> None:
+        """Drop every connection."""
+        for connection in list(self._connections.values()):
+            self._drop(connection)
+
+    def send(self, connection: _Connection) -> None:
+        """Let a prepared answer leave; what does not fit now follows when it can."""
+        connection.busy = False
+        if connection.descriptor < 0:
+            return
+        if not connection.head or not connection.head.keep_alive:
+            connection.close = True
+        self._write(connection)
+
+    def _accept(self, descriptor: int, _bits: int) -> None:
+        listener = self._listening.get(descriptor)
+        if listener is None:
+            return
+        for _ in range(_ACCEPTS_A_ROUND):
+            try:
+                # Half the cost of accept(): no socket object for a descriptor used once.
+                accepted, where = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001
+            except OSError:
+                # Nothing more to accept, or no descriptor left: come again next round.
+                return
+            os.set_blocking(accepted, False)
+            self._open(accepted, self._address(where))
+
+    def _address(self, where: object) -> bytes:
+        """The peer's address as 4 or 16 bytes; an IPv4 one on an IPv6 socket is IPv4."""
+        text = str(where[0]) if isinstance(where, tuple) else ""
+        known = self._addresses.get(text)
+        if known is not None:
+            return known
+        if ":" in text:
+            raw = socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
+            raw = raw[12:] if raw.startswith(_MAPPED) else raw
+        else:
+            raw = socket.inet_aton(text or "127.0.0.1")
+        if len(self._addresses) >= _ADDRESSES_KEPT:
+            self._addresses.clear()
+        self._addresses[text] = raw
+        return raw
+
+    def _open(self, descriptor: int, address: bytes) -> None:
+        count = self._by_address.get(address, 0)
+        if (
+            count >= self._limits.connections_per_address
+            or len(self._connections) >= self._limits.connections
+        ):
+            self._counters.connections_refused += 1
+            os.close(descriptor)
+            return
+        self._counters.connections += 1
+        self._by_address[address] = count + 1
+        deadline = self._loop.now + self._limits.header_seconds
+        connection = _Connection(self, descriptor, address, deadline)
+        self._connections[descriptor] = connection
+        self._read(connection)
+
+    def _handle(self, descriptor: int, _bits: int) -> None:
+        connection = self._connections.get(descriptor)
+        if connection is None:
+            return
+        if connection.busy:
+            # More bytes or their end while an answer is due: looked at when it is sent.
+            self._watch(connection, 0)
+        elif connection.outgoing:
+            self._write(connection)
+        else:
+            self._read(connection)
+
+    def _read(self, connection: _Connection) -> None:
+        try:
+            received = os.read(connection.descriptor, self._limits.request_bytes)
+        except BlockingIOError:
+            self._watch(connection, READABLE)
+            return
+        except OSError:
+            received = b""
+        if not received:
+            self._drop(connection)
+            return
+        if not connection.incoming:
+            # The first bytes of a request: from now on it has to come in time.
+            connection.deadline = self._loop.now + self._limits.header_seconds
+        connection.incoming += received
+        self._serve(connection)
+
+    def _serve_ready(self) -> None:
+        """Requests that came in one piece with an earlier one; in turn, as they nest no calls."""
+        while self._ready:
+            connection = self._ready.pop()
+            if connection.descriptor >= 0:
+                connection.deadline = self._loop.now + self._limits.header_seconds
+                self._serve(connection)
+
+    def _serve(self, connection: _Connection) -> None:
+        end = connection.incoming.find(HEAD_END)
+        if end < 0 or end + len(HEAD_END) > self._limits.request_bytes:
+            if end >= 0 or len(connection.incoming) >= self._limits.request_bytes:
+                self._fail(connection, 431)
+            else:
+                self._watch(connection, READABLE)
+            return
+        raw = connection.incoming[:end]
+        connection.incoming = connection.incoming[end + len(HEAD_END) :]
+        try:
+            head = parse_head(raw)
+        except BadRequest as bad:
+            self._fail(connection, bad.status)
+            return
+        connection.head = head
+        if head.path.startswith(_ANNOUNCE) and head.path[9:10] in {b"", b"/"}:
+            self._announce(connection, head)
+        elif head.path == b"/health":
+            self._answer_health(connection, head)
+        else:
+            self._fail(connection, 404)
+
+    def _announce(self, connection: _Connection, head: RequestHead) -> None:
+        try:
+            request = parse_announce(head.query)
+            passkey = head.path[10:]
+            if passkey and request.passkey:
+                raise Refusal("passkey_twice", "Passkey given twice")
+            answer = self._logic.announce(
+                request, passkey or request.passkey, connection.address, PROTOCOL_HTTP
+            )
+        except Refusal as refusal:
+            self._counters.refuse(refusal.code)
+            connection.outgoing = write_response(
+                write_failure(refusal.text, refusal.retry_minutes), head
+            )
+            self.send(connection)
+            return
+        if answer.listed is None:
+            body = write_reply(answer.reply)
+        else:
+            body = write_listed_reply(answer.reply, answer.listed, with_id=not request.no_peer_id)
+        connection.outgoing = write_response(body, head)
+        connection.busy = True
+        self._stream.hold(connection)
+
+    def _answer_health(self, connection: _Connection, head: RequestHead) -> None:
+        fields = self._health()
+        body = json.dumps(fields).encode("ascii")
+        if fields.get("ok"):
+            connection.outgoing = write_response(body, head, b"application/json")
+        else:
+            connection.close = True
+            connection.outgoing = write_status(503, body, b"application/json")
+        self.send(connection)
+
+    def _fail(self, connection: _Connection, status: int) -> None:
+        """Answer with another status than 200 and end the connection."""
+        self._counters.bad_requests += 1
+        connection.head = None
+        connection.incoming = b""
+        connection.outgoing = write_status(status)
+        self.send(connection)
+
+    def _write(self, connection: _Connection) -> None:
+        try:
+            sent = os.write(connection.descriptor, connection.outgoing)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._drop(connection)
+            return
+        if sent < len(connection.outgoing):
+            connection.outgoing = connection.outgoing[sent:]
+            connection.deadline = self._loop.now + self._limits.header_seconds
+            self._watch(connection, WRITABLE)
+            return
+        connection.outgoing = b""
+        if connection.close:
+            self._finish(connection)
+            return
+        connection.deadline = self._loop.now + self._limits.idle_seconds
+        if connection.incoming:
+            self._ready.append(connection)
+        else:
+            self._watch(connection, READABLE)
+
+    def _finish(self, connection: _Connection) -> None:
+        """End a connection; one with unread bytes is first told so, or the answer is lost.
+
+        Closing with bytes unread resets the connection (RFC 1122 §4.2.2.13), which can throw
+        away an answer that is still on its way.
+        """
+        if connection.head is None:
+            with socket.socket(fileno=os.dup(connection.descriptor)) as end:
+                try:
+                    end.shutdown(socket.SHUT_WR)
+                    end.recv(1 << 16)
+                except OSError:
+                    # Gone already, or nothing there to be read.
+                    pass
+        self._drop(connection)
+
+    def _watch(self, connection: _Connection, events: int) -> None:
+        if connection.watched == events:
+            return
+        if not connection.watched:
+            self._loop.watch(connection.descriptor, events, self._handle)
+        elif events:
+            self._loop.change(connection.descriptor, events)
+        else:
+            self._loop.forget(connection.descriptor)
+        connection.watched = events
+
+    def _drop(self, connection: _Connection) -> None:
+        if connection.descriptor < 0:
+            return
+        self._watch(connection, 0)
+        del self._connections[connection.descriptor]
+        os.close(connection.descriptor)
+        connection.descriptor = -1
+        left = self._by_address[connection.address] - 1
+        if left:
+            self._by_address[connection.address] = left
+        else:
+            del self._by_address[connection.address]
+
+    def _sweep(self, now: float) -> None:
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + 1.0
+        for connection in list(self._connections.values()):
+            if now > connection.deadline and not connection.busy:
+                self._drop(connection)

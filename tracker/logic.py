@@ -1,0 +1,265 @@
+"""An announce from request to reply, the same for every protocol: policies, swarm, record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+
+from tracker.counters import Counters
+from tracker.policies.accounts import check_account, check_download_right
+from tracker.policies.ask import Access, Ask, Policy
+from tracker.policies.keys import KeyPolicy
+from tracker.policies.pace import PacePolicy
+from tracker.policies.ports import check_port
+from tracker.policies.seats import choose_seat
+from tracker.policies.torrents import check_torrent
+from tracker.protocol.announce import NUMWANT_DEFAULT, AnnounceRequest
+from tracker.protocol.bencode import V4_SIZE, AnnounceReply, ListedPeer
+from tracker.protocol.passkeys import PasskeyCheck
+from tracker.protocol.peer_ids import client_tag
+from tracker.protocol.refusals import Refusal, unavailable
+from tracker.swarm import Peer, Swarm
+from tracker.swarms import Departed, Swarms
+from tracker.wire import (
+    EVENT_EXPIRED,
+    EVENT_STARTED,
+    EVENT_STOPPED,
+    FLAG_LATE,
+    PROTOCOL_HTTP,
+    PROTOCOL_UDP,
+    RECORD,
+)
+
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+_LATE_SECONDS: Final = 60
+_INTERVAL_LIMIT: Final = 65_535
+_EXPIRED_A_TICK: Final = 256
+
+
+class RecordSink(Protocol):
+    """Where records go; an announce may be answered once they are acknowledged there."""
+
+    @property
+    def accepting(self) -> bool:
+        """Whether an announce taken now has a chance to be acknowledged."""
+        ...
+
+    def append(self, record: bytes) -> None: ...
+
+
+class Answer(NamedTuple):
+    """A reply; `listed` is there only for a client that wants dictionaries (`compact=0`)."""
+
+    reply: AnnounceReply
+    listed: list[ListedPeer] | None
+
+
+class Logic:
+    """Announces of one shard. Not for more than one thread."""
+
+    def __init__(
+        self,
+        *,
+        access: Access,
+        swarms: Swarms,
+        sink: RecordSink,
+        passkeys: PasskeyCheck,
+        clock: Callable[[], int],
+        random: Callable[[], float],
+        counters: Counters,
+    ) -> None:
+        """`clock` gives microseconds, `random` numbers in [0, 1)."""
+        self._access = access
+        self._swarms = swarms
+        self._sink = sink
+        self._clock = clock
+        self._random = random
+        self._counters = counters
+        self._policies: tuple[Policy, ...] = (
+            KeyPolicy(access, passkeys),
+            check_account,
+            check_torrent,
+            check_port,
+            check_download_right,
+            PacePolicy(swarms.peers_of),
+        )
+
+    def announce(
+        self, request: AnnounceRequest, passkey: bytes, address: bytes, protocol: int
+    ) -> Answer:
+        """Take an announce in and record it. `address` is the peer's own, 4 or 16 bytes.
+
+        The answer must not leave before the sink has acknowledged. Raises Refusal, and
+        nothing was recorded then.
+        """
+        if not self._sink.accepting:
+            raise unavailable()
+        if not self._access.loaded:
+            raise Refusal("starting", "The tracker is starting.", 1)
+        at = self._clock()
+        ask = self._ask(request, passkey, address, at // 1_000_000)
+        for policy in self._policies:
+            policy(ask)
+        if ask.account is None or ask.torrent is None:
+            raise unavailable()
+        return self._take_in(ask, ask.account.number, ask.torrent.number, at, protocol)
+
+    def expire(self) -> None:
+        """Drop some of the peers that fell silent, and record it."""
+        if not self._sink.accepting:
+            return
+        at = self._clock()
+        self._swarms.life = self._access.rules.peer_life
+        for departed in self._swarms.expire(at // 1_000_000, _EXPIRED_A_TICK):
+            self._counters.expired += 1
+            self._record_departed(at, departed)
+
+    def _ask(self, request: AnnounceRequest, passkey: bytes, address: bytes, now: int) -> Ask:
+        torrent = self._access.table.torrent(request.info_hash)
+        ask = Ask(request, passkey, address, torrent=torrent, rules=self._access.rules, now=now)
+        if torrent is not None:
+            ask.swarm = self._swarms.find(torrent.number)
+        return ask
+
+    def _take_in(self, ask: Ask, account: int, torrent: int, at: int, protocol: int) -> Answer:
+        request, rules, swarm = ask.request, ask.rules, ask.swarm
+        endpoint = ask.address + request.port.to_bytes(2, "big")
+        key = _short_key(request.key)
+        stopped = request.event == EVENT_STOPPED
+        spread = rules.spread_percent / 100 * (2 * self._random() - 1)
+        interval = min(int(rules.interval * (1 + spread)), _INTERVAL_LIMIT)
+        slot = swarm.find(account, request.peer_id) if swarm is not None else -1
+        up, down, left, late = request.uploaded, request.downloaded, request.left, False
+        if swarm is not None and slot >= 0:
+            known = swarm.peer(slot)
+            if _is_late(request, key, known, ask.now - swarm.seen[slot]):
+                up, down, left, late = known.up, known.down, known.left, True
+        elif not stopped:
+            swarm, slot = self._take_seat(ask, account, torrent, endpoint, at)
+        self._record(
+            ask, account, torrent, at, key=key, protocol=protocol, interval=interval, late=late
+        )
+        if swarm is None or stopped:
+            if swarm is not None and slot >= 0:
+                self._swarms.leave(swarm, slot)
+            return self._reply(ask, swarm, -1, interval)
+        swarm.update(
+            slot,
+            endpoint,
+            ask.now,
+            key=key,
+            up=up,
+            down=down,
+            left=left,
+            interval=interval,
+            by_udp=protocol == PROTOCOL_UDP,
+        )
+        return self._reply(ask, swarm, slot, interval)
+
+    def _take_seat(
+        self, ask: Ask, account: int, torrent: int, endpoint: bytes, at: int
+    ) -> tuple[Swarm, int]:
+        choice = choose_seat(ask, account, endpoint)
+        if ask.swarm is not None and choice.leaving >= 0:
+            self._counters.replaced += 1
+            self._record_departed(at, self._swarms.leave(ask.swarm, choice.leaving))
+        return self._swarms.join(torrent, account, choice.seat, ask.request.peer_id, ask.now)
+
+    def _reply(self, ask: Ask, swarm: Swarm | None, slot: int, interval: int) -> Answer:
+        """The reply for the peer in `slot`; one that is not in the swarm (-1) gets no peers."""
+        request, rules = ask.request, ask.rules
+        want = rules.numwant_default if request.numwant == NUMWANT_DEFAULT else request.numwant
+        want = min(want, rules.numwant_max)
+        peers4 = peers6 = b""
+        listed: list[ListedPeer] | None = None if request.compact else []
+        if swarm is not None and slot >= 0 and want > 0:
+            if request.compact:
+                peers4, peers6 = swarm.choose(slot, want, self._random())
+            else:
+                listed = swarm.choose_listed(slot, want, self._random())
+        complete, incomplete = (0, 0) if swarm is None else (swarm.seeders, swarm.leechers)
+        shortest = min(rules.min_interval, interval)
+        return Answer(
+            AnnounceReply(complete, incomplete, interval, shortest, peers4, peers6), listed
+        )
+
+    def _record(
+        self,
+        ask: Ask,
+        account: int,
+        torrent: int,
+        at: int,
+        *,
+        key: int,
+        protocol: int,
+        interval: int,
+        late: bool,
+    ) -> None:
+        request, address = ask.request, ask.address
+        by_v4 = len(address) == 4
+        self._counters.announces += 1
+        self._counters.late += late
+        self._sink.append(
+            RECORD.pack(
+                at,
+                torrent,
+                account,
+                request.peer_id,
+                key,
+                request.uploaded,
+                request.downloaded,
+                request.left,
+                request.event,
+                4 if by_v4 else 6,
+                request.port,
+                protocol,
+                FLAG_LATE if late else 0,
+                interval,
+                _MAPPED + address if by_v4 else address,
+                client_tag(request.peer_id),
+            )
+        )
+
+    def _record_departed(self, at: int, departed: Departed) -> None:
+        """State that a peer is gone; where it had two families, under its IPv4 endpoint."""
+        peer = departed.peer
+        endpoint = departed.endpoints[0]
+        by_v4 = len(endpoint) == V4_SIZE
+        self._sink.append(
+            RECORD.pack(
+                at,
+                departed.torrent,
+                peer.account,
+                peer.peer_id,
+                peer.key,
+                peer.up,
+                peer.down,
+                peer.left,
+                EVENT_EXPIRED,
+                4 if by_v4 else 6,
+                int.from_bytes(endpoint[-2:], "big"),
+                PROTOCOL_UDP if peer.by_udp else PROTOCOL_HTTP,
+                0,
+                peer.interval,
+                _MAPPED + endpoint[:4] if by_v4 else endpoint[:16],
+                client_tag(peer.peer_id),
+            )
+        )
+
+
+def _short_key(key: bytes) -> int:
+    """The `key` parameter as records hold it: 4 bytes of its hash, 0 when none was sent."""
+    return int.from_bytes(hashlib.blake2b(key).digest()[:4], "little") if key else 0
+
+
+def _is_late(request: AnnounceRequest, key: int, known: Peer, silence: int) -> bool:
+    """Whether older totals come after newer ones: a retry, or the other address family.
+
+    A client that starts over says `started`. `stopped` is never late: it ends a session
+    whatever it says (some clients send zeros with it).
+    """
+    if request.event in {EVENT_STARTED, EVENT_STOPPED} or key != known.key:
+        return False
+    fell = request.uploaded < known.up or request.downloaded < known.down
+    return fell and silence < _LATE_SECONDS

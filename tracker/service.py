@@ -1,0 +1,128 @@
+"""The tracker as a service: take the shard over, rebuild its swarms, serve until told to stop."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from tracker.clock import ShardClock
+from tracker.counters import Counters
+from tracker.event_stream import Log
+from tracker.lease import ShardLease, process_mark
+from tracker.protocol.passkeys import PasskeyCheck
+from tracker.redis_link import RedisCalls
+from tracker.resp import RedisError, parse_redis_url
+from tracker.rules import SEATS_LIMIT
+from tracker.shard import Shard, ShardNumbers, StopFlag
+from tracker.swarms import Swarms
+from tracker.tail import read_tail
+from tracker.wire import stream_name
+
+_START_PAUSE: Final = 0.1
+_START_TIMEOUT: Final = 5.0
+_GC_THRESHOLD: Final = 100_000
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """What a shard needs to know. `passkey_keys` maps each `kid` to its 32-byte key.
+
+    Raises ValueError for a number out of bounds or a Redis URL it cannot use.
+    """
+
+    redis_url: str = field(repr=False)
+    passkey_keys: Mapping[int, bytes] = field(repr=False)
+    layout: int = 1
+    shard: int = 0
+    numbers: ShardNumbers = field(default_factory=ShardNumbers)
+    own_process: bool = True
+    """Whether the garbage collector of this process may be tuned for a tracker."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.numbers.rules.seats <= SEATS_LIMIT:
+            raise ValueError(f"seats must be 1 to {SEATS_LIMIT}")
+        parse_redis_url(self.redis_url)
+
+
+class _Start(NamedTuple):
+    """What a start found: the epoch of our lease, the last record's time, the swarms."""
+
+    epoch: int
+    last: int
+    swarms: Swarms
+
+
+class TrackerService:
+    """Runs in the calling thread until told to stop."""
+
+    def __init__(
+        self, config: TrackerConfig, sockets: Sequence[socket.socket], *, log: Log
+    ) -> None:
+        """`sockets` are bound TCP sockets; they stay open for their owner."""
+        self._config = config
+        self._sockets = sockets
+        self._log = log
+        self._redis = parse_redis_url(config.redis_url)
+        self._stream = stream_name(config.layout, config.shard)
+        self._lease = ShardLease(config.layout, config.shard, process_mark())
+        self.counters = Counters()
+
+    def run(self, stop: StopFlag, ready: Callable[[], None]) -> None:
+        """Serve until `stop` is set; `ready` is called once announces are accepted.
+
+        Raises ShardLost when another process has taken the shard over, UnknownLayout when its
+        stream is from another version.
+        """
+        start = self._start(stop)
+        if start is None:
+            return
+        self._log("tracker.started", epoch=start.epoch, peers=start.swarms.peers)
+        if self._config.own_process:
+            # What is alive now stays: keep it out of every collection from here on. New
+            # objects make no cycles, so rare collections are enough.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(_GC_THRESHOLD, 50, 100)
+        shard = Shard(
+            numbers=self._config.numbers,
+            redis=self._redis,
+            stream=self._stream,
+            epoch=start.epoch,
+            lease=self._lease,
+            swarms=start.swarms,
+            clock=ShardClock(start.last).now,
+            passkeys=PasskeyCheck(self._config.passkey_keys),
+            counters=self.counters,
+            log=self._log,
+        )
+        try:
+            shard.run(stop, ready, self._sockets)
+        finally:
+            shard.close()
+
+    def _start(self, stop: StopFlag) -> _Start | None:
+        """Take the lease and read the stream; waits for Redis and for the holder before us."""
+        said = ""
+        while not stop.is_set():
+            try:
+                with RedisCalls(self._redis, _START_TIMEOUT) as calls:
+                    epoch = self._lease.take(calls)
+                    if epoch is not None:
+                        self._lease.fence(calls, self._stream, epoch)
+                        swarms = Swarms(self._config.numbers.rules.peer_life)
+                        last = read_tail(calls, self._stream, swarms, stop.is_set)
+                        return _Start(epoch, last, swarms)
+                why = "another process holds the shard"
+            except RedisError as fault:
+                why = fault.text
+            except OSError as fault:
+                why = type(fault).__name__
+            if why != said:
+                said = why
+                self._log("tracker.waiting", why=why, redis=self._redis.place)
+            time.sleep(_START_PAUSE)
+        return None

@@ -1,0 +1,176 @@
+"""A started shard: every part wired to one loop, run until told to stop."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from tracker.access import AccessFeed
+from tracker.counters import Counters
+from tracker.event_loop import EventLoop
+from tracker.event_stream import EventStream, Log
+from tracker.http_server import HttpLimits, HttpServer
+from tracker.lease import ShardLease
+from tracker.logic import Logic
+from tracker.protocol.passkeys import PasskeyCheck
+from tracker.redis_link import RedisLink
+from tracker.resp import RedisAddress, Reply
+from tracker.rules import Rules
+from tracker.swarms import Swarms
+
+_SILENCE_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 3.0
+_FIRST_ACCESS_SECONDS: Final = 1.0
+
+
+class StopFlag(Protocol):
+    """Set from outside when the tracker should stop (threading.Event fits)."""
+
+    def is_set(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class ShardNumbers:
+    """Limits of one shard; seconds, connections, answers (design, section 5)."""
+
+    rules: Rules = field(default_factory=Rules)
+    limits: HttpLimits = field(default_factory=HttpLimits)
+    pending_answers: int = 8192
+    pending_seconds: float = 2.0
+
+
+class Shard:
+    """Announces, their stream, the access feed and the lease of one shard."""
+
+    def __init__(
+        self,
+        *,
+        numbers: ShardNumbers,
+        redis: RedisAddress,
+        stream: str,
+        epoch: int,
+        lease: ShardLease,
+        swarms: Swarms,
+        clock: Callable[[], int],
+        passkeys: PasskeyCheck,
+        counters: Counters,
+        log: Log,
+    ) -> None:
+        self._epoch = epoch
+        self._swarms = swarms
+        self._counters = counters
+        self._lease = lease
+        self._log = log
+        self._loop = loop = EventLoop()
+        self._access = AccessFeed(loop, numbers.rules, log)
+        self._stream = EventStream(
+            loop,
+            stream=stream,
+            epoch=epoch,
+            pending_answers=numbers.pending_answers,
+            pending_seconds=numbers.pending_seconds,
+            counters=counters,
+            log=log,
+        )
+        self._logic = Logic(
+            access=self._access,
+            swarms=swarms,
+            sink=self._stream,
+            passkeys=passkeys,
+            clock=clock,
+            random=random.random,
+            counters=counters,
+        )
+        self._http = HttpServer(
+            loop,
+            logic=self._logic,
+            stream=self._stream,
+            limits=numbers.limits,
+            counters=counters,
+            health=self.health,
+        )
+        # What was gathered in a round leaves after its requests, also the pipelined ones.
+        loop.after_round(self._stream.flush)
+        self._stream_link = self._link(redis, self._stream.link_up, self._stream_down)
+        self._access_link = self._link(redis, self._access.link_up, self._access_down)
+        self._stream.attach(self._stream_link)
+        self._access.attach(self._access_link)
+        lease.renew_on(loop, self._stream_link)
+        loop.on_tick(self._tick)
+
+    def run(
+        self, stop: StopFlag, ready: Callable[[], None], sockets: Sequence[socket.socket]
+    ) -> None:
+        """Serve until `stop` is set, then finish what was begun. Raises ShardLost."""
+        loop = self._loop
+        # Without the access feed every announce would be told to come again; give it a moment.
+        limit = time.monotonic() + _FIRST_ACCESS_SECONDS
+        while not (self._access.loaded or stop.is_set()) and time.monotonic() < limit:
+            loop.run_round()
+        self._http.listen(sockets)
+        ready()
+        while not stop.is_set():
+            loop.run_round()
+        self._finish()
+
+    def close(self) -> None:
+        """Refuse what still waits and give every descriptor back."""
+        self._http.stop_listening()
+        self._stream.close()
+        self._stream.refuse_held()
+        self._http.close()
+        self._stream_link.close()
+        self._access_link.close()
+        self._loop.close()
+
+    def health(self) -> dict[str, object]:
+        """The fields of /health: state of Redis and the access feed, sizes and counts."""
+        redis = self._stream_link.up and self._stream.accepting
+        return {
+            "ok": redis and self._access.loaded,
+            "redis": redis,
+            "access": self._access.loaded,
+            "accessSeq": self._access.seq,
+            "epoch": self._epoch,
+            "peers": self._swarms.peers,
+            "swarms": len(self._swarms.by_torrent),
+            "connections": self._http.open,
+            "waiting": self._stream.waiting,
+            "counters": self._counters.as_fields(),
+        }
+
+    def _link(
+        self,
+        redis: RedisAddress,
+        on_up: Callable[[], None],
+        on_down: Callable[[str], None],
+    ) -> RedisLink:
+        return RedisLink(self._loop, redis, silence=_SILENCE_SECONDS, on_up=on_up, on_down=on_down)
+
+    def _stream_down(self, reason: str) -> None:
+        self._log("redis.lost", link="stream", reason=reason)
+        self._stream.link_down()
+        self._lease.link_down()
+
+    def _access_down(self, reason: str) -> None:
+        self._log("redis.lost", link="access", reason=reason)
+        self._access.link_down()
+
+    def _tick(self, _now: float) -> None:
+        self._logic.expire()
+
+    def _finish(self) -> None:
+        """Answer what was taken, then give the lease back."""
+        self._http.stop_listening()
+        limit = time.monotonic() + _STOP_SECONDS
+        while time.monotonic() < limit and not (self._stream.settled and not self._http.open):
+            self._loop.run_round()
+        released: list[Reply] = []
+        if self._lease.release(released.append):
+            while not released and time.monotonic() < limit and self._stream_link.up:
+                self._loop.run_round()
+        self._log("tracker.stopped", settled=self._stream.settled)

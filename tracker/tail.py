@@ -1,0 +1,93 @@
+"""Rebuilds the swarms of a shard from what its stream still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from tracker.redis_link import RedisCalls
+from tracker.resp import Reply, pack_command
+from tracker.rules import SEATS_LIMIT
+from tracker.swarms import Swarms
+from tracker.wire import (
+    EVENT_EXPIRED,
+    EVENT_STOPPED,
+    FIELD_RECORDS,
+    FIELD_VERSION,
+    FLAG_LATE,
+    PROTOCOL_UDP,
+    VERSION,
+    PeerRecord,
+    unpack_records,
+)
+
+_ENTRIES_A_READ: Final = 100
+
+
+class UnknownLayout(Exception):
+    """The stream holds records this version cannot read."""
+
+
+def read_tail(calls: RedisCalls, stream: str, swarms: Swarms, stopping: Callable[[], bool]) -> int:
+    """Apply every retained record in order; the answer is the time of the last one, or 0.
+
+    Peers too old to live are taken in as well: the wheel drops them at once, with the record
+    that closes their sessions. Raises UnknownLayout, RedisError, OSError.
+    """
+    last = 0
+    start = "-"
+    while not stopping():
+        reply = calls.call(pack_command("XRANGE", stream, start, "+", "COUNT", _ENTRIES_A_READ))
+        if not isinstance(reply, list) or not reply:
+            break
+        for entry in reply:
+            number, block = _read_entry(entry)
+            for record in unpack_records(block):
+                apply_record(swarms, record)
+                last = max(last, record.at)
+            start = f"({number}"
+    return last
+
+
+def apply_record(swarms: Swarms, record: PeerRecord) -> None:
+    """Bring the swarm to where it was after this record."""
+    swarm = swarms.find(record.torrent)
+    slot = swarm.find(record.account, record.peer) if swarm is not None else -1
+    if record.event in {EVENT_STOPPED, EVENT_EXPIRED}:
+        if swarm is not None and slot >= 0:
+            swarms.leave(swarm, slot)
+        return
+    now = record.at // 1_000_000
+    up, down, left = record.up, record.down, record.left
+    if swarm is None or slot < 0:
+        taken = swarm.seats(record.account) if swarm is not None else {}
+        free = [seat for seat in range(SEATS_LIMIT) if seat not in taken]
+        if not free:
+            # Never written by this version; another one may know more seats.
+            return
+        swarm, slot = swarms.join(record.torrent, record.account, free[0], record.peer, now)
+    elif record.flags & FLAG_LATE:
+        known = swarm.peer(slot)
+        up, down, left = known.up, known.down, known.left
+    address = record.address[12:] if record.family == 4 else record.address
+    swarm.update(
+        slot,
+        address + record.port.to_bytes(2, "big"),
+        now,
+        key=record.key,
+        up=up,
+        down=down,
+        left=left,
+        interval=record.interval,
+        by_udp=record.protocol == PROTOCOL_UDP,
+    )
+
+
+def _read_entry(entry: Reply) -> tuple[str, bytes]:
+    match entry:
+        case [bytes(number), list(fields)]:
+            values = dict(zip(fields[::2], fields[1::2], strict=False))
+            block = values.get(FIELD_RECORDS)
+            if values.get(FIELD_VERSION) == VERSION and isinstance(block, bytes):
+                return number.decode("ascii"), block
+    raise UnknownLayout("the event stream holds records of another version")
