@@ -267,6 +267,9 @@ class CreditFold:
         pairs = self.holdings.keys(0)[slots]
         members = self.members.insert([pairs >> _PAIR_SHIFT])
         torrents = self.torrents.insert([pairs & _NUMBER])
+        known = len(self.live)
+        self.live.insert([pairs & _NUMBER])
+        self.live.mark(np.arange(known, len(self.live)))
         for table, owners in ((self.members, members), (self.torrents, torrents)):
             gathered = Groups(owners)
             _add_sums(table, owners[gathered.firsts], gathered.sums(added))
@@ -284,7 +287,7 @@ class CreditFold:
         seeders = (after == Side.SEEDER).astype(np.int64) - (before == Side.SEEDER)
         leechers = (after == Side.LEECHER).astype(np.int64) - (before == Side.LEECHER)
         holdings = self.holdings.find([pairs])
-        live = self.live.insert([pairs & _NUMBER])
+        live = self.live.find([pairs & _NUMBER])
         np.add.at(self.holdings["seeding"], holdings, seeders)
         np.add.at(self.holdings["leeching"], holdings, leechers)
         np.add.at(self.live["seeders"], live, seeders)

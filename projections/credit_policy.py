@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
-from domain.credit import MAX_PERCENT, Window
+from domain.credit import MAX_PERCENT, CreditPolicy, Window
 from projections.peer_records import Ints
 
 _UNCOVERED_UP: Final = -1
 _UNCOVERED_DOWN: Final = MAX_PERCENT + 1
 """Lose against every real percentage, so that best-of needs no special case."""
+
+
+class PolicySource(Protocol):
+    """The policy facts of the event log, folded as far as asked."""
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """Topics of the facts this folds."""
+        ...
+
+    def upto(self, position: int) -> CreditPolicy:
+        """Rules and windows as known at this log position; asked in any order."""
+        ...
+
+
+class StandingPolicy:
+    """One policy for all time: what holds as long as no fact changes it."""
+
+    topics: frozenset[str] = frozenset()
+
+    def __init__(self, policy: CreditPolicy) -> None:
+        self._policy = policy
+
+    def upto(self, position: int) -> CreditPolicy:  # noqa: ARG002 (the same at each)
+        return self._policy
 
 
 class PercentTable:

@@ -77,6 +77,14 @@ class LedgerDamaged(Exception):
         self.reason = reason
 
 
+def try_lease(conn: Connection, stream: str) -> bool:
+    """Become the one archiver of a stream for the life of this connection; False when another is."""
+    row = (
+        tuples(conn).execute("SELECT pg_try_advisory_lock(4714, hashtext(%s))", [stream]).fetchone()
+    )
+    return row is not None and bool(row[0])
+
+
 class AddressHasher:
     """Replaces addresses by hashes under one key a month, so that links can be destroyed.
 

@@ -1,0 +1,231 @@
+"""The credit worker: archives one shard's peer records in the ledger and folds what it archived."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import psycopg
+import redis
+import structlog
+
+from domain.credit import FOLD_RECORDS, MICROSECONDS
+from domain.errors import Unavailable
+from interfaces.workers.peer_stream import FIRST_ID, Drained, PeerStream, Tail
+from projections.accounting import (
+    Position,
+    changed_rows,
+    flush,
+    install,
+    read_position,
+    settle,
+)
+from projections.accounting_replay import refold
+from projections.credit_fold import CreditFold
+from projections.credit_policy import PolicySource
+from projections.engine import Connection
+from projections.peer_ledger import AddressHasher, archive, newest_batch, try_lease
+from projections.peer_records import as_kept, unpack
+
+TAIL_SECONDS: Final = 2 * 1800 + 300
+"""Peer life of the tracker: it restarts from this much of the stream."""
+REST_SECONDS: Final = 0.5
+STANDBY_SECONDS: Final = 1.0
+LONGEST_PAUSE: Final = 5.0
+FLUSH_SECONDS: Final = 5.0
+FLUSH_ROWS: Final = 5_000
+"""So many changed rows are written with every batch; more wait for `FLUSH_SECONDS`.
+
+An upserted row costs three times an archived record (measured), so a busy shard gathers.
+"""
+TRANSIENT: Final = (psycopg.Error, redis.RedisError, OSError, Unavailable)
+START: Final = Position(ledger_seq=0, log_position=0)
+
+_logger = structlog.get_logger("credit")
+
+
+class CreditWorker:
+    """One stream's archiver and fold; its arrays are rebuilt from the ledger at each start.
+
+    `head` gives the event log's last position, `address_key` the key of a month ("2026-11"),
+    `new_fold` an empty fold, `clock` the time in UTC. Of several workers on one stream the
+    one that holds the lease works, the others stand by.
+    """
+
+    def __init__(
+        self,
+        *,
+        conninfo: str,
+        stream: PeerStream,
+        head: Callable[[], int],
+        policies: PolicySource,
+        address_key: Callable[[str], bytes],
+        new_fold: Callable[[], CreditFold],
+        clock: Callable[[], datetime],
+        batch_records: int = FOLD_RECORDS,
+        tail_seconds: int = TAIL_SECONDS,
+    ) -> None:
+        self._conninfo = conninfo
+        self._stream = stream
+        self._head = head
+        self._policies = policies
+        self._addresses = AddressHasher(address_key)
+        self._new_fold = new_fold
+        self._clock = clock
+        self._batch_records = batch_records
+        self._tail = Tail(tail_seconds)
+        self._conn: Connection | None = None
+        self._fold: CreditFold | None = None
+        self._position = START
+        self._last_id = FIRST_ID
+        self._flushed_at = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set; servers that are away are waited for.
+
+        Raises `UnreadableRecords`, `LedgerDamaged` or `StreamWentBack`: waiting mends none.
+        """
+        pause, failures = 0.0, 0
+        try:
+            while not stop.wait(pause):
+                try:
+                    moved = self.step()
+                    failures = 0
+                except TRANSIENT as error:
+                    # The text of such an error may hold names and addresses; its kind does not.
+                    _logger.warning("credit.interrupted", error=type(error).__name__)
+                    failures += 1
+                    pause = min(LONGEST_PAUSE, 0.1 * 2**failures)
+                    continue
+                pause = REST_SECONDS if self._fold else STANDBY_SECONDS
+                if moved >= self._batch_records // 2:
+                    pause = 0.0
+        finally:
+            self.close()
+
+    def step(self) -> int:
+        """Archive and fold one batch; the number of its records, 0 when there was none.
+
+        Raises what the servers raise. What was committed is then found again in the ledger,
+        what was not is still in the stream.
+        """
+        conn = self._lease()
+        if conn is None:
+            return 0
+        fold = self._fold or self._rebuild(conn)
+        drained = self._stream.drain(self._last_id, self._batch_records)
+        if drained is None:
+            self._flush_rest(conn, fold)
+            self._stream.check(self._last_id)
+        else:
+            self._archive(conn, fold, drained)
+        trimmable = self._tail.pass_over(int(self._clock().timestamp()) * MICROSECONDS)
+        if trimmable is not None:
+            self._stream.trim(trimmable)
+        return drained.records if drained else 0
+
+    def close(self) -> None:
+        """Give the lease back and forget the arrays."""
+        self._fold = None
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+    def _lease(self) -> Connection | None:
+        """The connection that holds the lease; None while another worker does.
+
+        Arrays live as long as a lease: another may have archived since a connection was lost.
+        """
+        if self._conn is not None and not self._conn.closed:
+            return self._conn
+        self.close()
+        conn = psycopg.connect(
+            self._conninfo,
+            autocommit=True,
+            connect_timeout=10,
+            application_name="trackarr credit",
+        )
+        if not try_lease(conn, self._stream.name):
+            conn.close()
+            return None
+        self._conn = conn
+        return conn
+
+    def _rebuild(self, conn: Connection) -> CreditFold:
+        """Fold the whole ledger; what lies behind the tables' position is marked as changed."""
+        install(conn)
+        fold = self._new_fold()
+        self._tail.clear()
+        began = time.monotonic()
+        stored = read_position(conn)
+        flushed = refold(
+            conn,
+            fold,
+            self._policies,
+            after=START,
+            upto_seq=stored.ledger_seq,
+            seen=self._tail.note,
+        )
+        settle(fold)
+        position = refold(conn, fold, self._policies, after=flushed, seen=self._tail.note)
+        newest = newest_batch(conn, self._stream.name)
+        self._last_id = newest.last_id if newest else FIRST_ID
+        self._position, self._fold = position, fold
+        _logger.info(
+            "credit.rebuilt",
+            stream=self._stream.name,
+            batch=position.ledger_seq,
+            seconds=round(time.monotonic() - began, 3),
+        )
+        return fold
+
+    def _archive(self, conn: Connection, fold: CreditFold, drained: Drained) -> None:
+        """One transaction: the batch, its records and, when due, the tables; then take note.
+
+        The log's head is read first: policy means as known before this batch.
+        """
+        records = self._addresses.hash_addresses(as_kept(unpack(drained.packed)))
+        log_position = self._head()
+        policy = self._policies.upto(log_position)
+        # The arrays move before the commit: after any error they are worth nothing.
+        self._fold = None
+        with conn.transaction():
+            conn.execute("SET LOCAL synchronous_commit = on")
+            seq = archive(
+                conn,
+                records,
+                stream=self._stream.name,
+                first_id=drained.first_id,
+                last_id=drained.last_id,
+                log_position=log_position,
+                archived_at=self._clock(),
+            )
+            fold.fold(records, policy, batch=seq)
+            position = Position(ledger_seq=seq, log_position=log_position)
+            due = self._flush_due(fold)
+            if due:
+                flush(conn, fold, position)
+        if due:
+            self._settled(fold)
+        self._fold, self._position, self._last_id = fold, position, drained.last_id
+        self._tail.add(fold.latest_at, drained.last_id)
+
+    def _flush_due(self, fold: CreditFold) -> bool:
+        waited = time.monotonic() - self._flushed_at
+        return waited >= FLUSH_SECONDS or changed_rows(fold) <= FLUSH_ROWS
+
+    def _flush_rest(self, conn: Connection, fold: CreditFold) -> None:
+        """Nothing more to archive: write what still waits."""
+        fold.sweep()
+        if not changed_rows(fold):
+            return
+        with conn.transaction():
+            flush(conn, fold, self._position)
+        self._settled(fold)
+
+    def _settled(self, fold: CreditFold) -> None:
+        settle(fold)
+        self._flushed_at = time.monotonic()
