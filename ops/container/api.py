@@ -1,0 +1,201 @@
+"""The api process: uvicorn around the application, on sockets of our own."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from application.access import AnnounceAddresses, Passkeys
+from application.bus import Bus
+from application.handlers import HANDLERS, TAKEN
+from application.password_proofs import PasswordProofs
+from application.sessions import Sessions
+from application.store.challenges import RedisChallenges
+from application.torrents import StoredTorrents
+from interfaces.access_feed import PublishAccessAfterCommit
+from interfaces.http.app import create_app
+from interfaces.http.cookies import SessionCookie
+from interfaces.http.freshness import Freshness
+from interfaces.http.services import HttpServices, HttpSettings
+from interfaces.workers.broker import make_broker
+from interfaces.workers.projections import ProjectionWake
+from ops.container.foundation import Foundation, access_publisher, foundation, redis_url
+from ops.listening import open_listeners
+from ops.logs import configure_logging
+from ops.readiness import announce_ready
+from ops.run_state import secret_value
+from ops.settings import Settings, load_settings
+from ops.system import system_clock
+from ops.version import VERSION
+from projections.read_your_writes import ReadYourWrites
+from projections.registry import ALL
+
+DRAIN_SECONDS = 10
+REQUESTS_AT_ONCE = 200
+"""More are answered 503 at once: behind the thread pool they would only wait and time out."""
+
+
+def run(settings: Settings) -> None:
+    """Serve until a stop signal; several worker processes share the listening sockets."""
+    sockets = open_listeners(
+        settings.network, settings.network.api_port, port_key="TRACKARR_API_PORT"
+    )
+    signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGINT, _exit)
+    if settings.processes.api_workers > 1:
+        _run_many(settings, sockets)
+    else:
+        with application(settings) as app:
+            _ReadyServer(_config(app)).run(sockets=sockets)
+
+
+@contextmanager
+def application(settings: Settings) -> Iterator[FastAPI]:
+    """The application with everything behind it."""
+    with foundation(settings, name="api", connections=16) as base:
+        yield create_app(http_services(base))
+
+
+def application_bus(base: Foundation, models: ReadYourWrites) -> Bus:
+    """The bus whose commits step the read models and tell trackers at once."""
+    after_commit = PublishAccessAfterCommit(models, access_publisher(base))
+    return Bus(base.log, HANDLERS, after_commit=after_commit, taken=TAKEN)
+
+
+def read_your_writes(base: Foundation) -> ReadYourWrites:
+    """Steps read models after a commit; a job on Redis wakes the workers besides."""
+    wake = ProjectionWake(make_broker(redis_url(base.settings)))
+    return ReadYourWrites(base.reads, base.log, ALL, wake=wake)
+
+
+def http_services(base: Foundation) -> HttpServices:
+    models = read_your_writes(base)
+    settings = base.settings
+    http = _http_settings(settings)
+    return HttpServices(
+        bus=application_bus(base, models),
+        log=base.log,
+        reads=base.reads,
+        sessions=Sessions(base.log, monotonic=time.monotonic),
+        proofs=PasswordProofs(
+            base.log,
+            RedisChallenges(base.redis),
+            base.entropy,
+            decoy_key=base.keyring.active("challenges").material,
+            difficulty=settings.protection.pow_difficulty,
+        ),
+        cookie=SessionCookie(
+            base.keyring.active("cookie").material, secure=http.https, entropy=base.entropy
+        ),
+        freshness=Freshness(base.redis, models.catch_up),
+        clock=system_clock,
+        entropy=base.entropy,
+        kek=base.keyring_file,
+        torrents=StoredTorrents(
+            base.log,
+            Passkeys(base.keyring.materials("passkeys")),
+            AnnounceAddresses(http.announce_url, http.udp_announce_url),
+        ),
+        settings=http,
+        probes=probes(base),
+    )
+
+
+def probes(base: Foundation) -> dict[str, Callable[[], None]]:
+    """What `/api/health` asks."""
+
+    def postgres() -> None:
+        with base.reads.connection() as conn:
+            conn.execute("SELECT 1")
+
+    def redis() -> None:
+        base.redis.ping()
+
+    return {"postgres": postgres, "redis": redis}
+
+
+def _http_settings(settings: Settings) -> HttpSettings:
+    network = settings.network
+    return HttpSettings(
+        public_url=network.web_url,
+        announce_url=network.http_announce_url,
+        udp_announce_url=network.udp_announce_url or None,
+        setup_code=secret_value(settings.protection.setup_code),
+        version=VERSION,
+    )
+
+
+class _ReadyServer(uvicorn.Server):
+    """Tells the supervisor once it accepts."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        announce_ready()
+
+
+def _config(app: Any, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        limit_concurrency=REQUESTS_AT_ONCE,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        **more,
+    )
+
+
+def _run_many(settings: Settings, sockets: Sequence[socket.socket]) -> None:
+    config = _config(
+        "ops.container.api:worker_application",
+        factory=True,
+        workers=settings.processes.api_workers,
+    )
+    port = sockets[0].getsockname()
+    threading.Thread(target=_announce_when_serving, args=(port,), daemon=True).start()
+    Multiprocess(config, sockets=list(sockets)).run()
+
+
+def worker_application() -> FastAPI:
+    """The application of one of several worker processes, for as long as it lives."""
+    settings = load_settings()
+    configure_logging(level=settings.processes.log_level, style=settings.processes.log_format)
+    held = application(settings)
+    app = held.__enter__()
+    # Kept on the application: closed with the process, which the parent ends.
+    app.state.held = held
+    return app
+
+
+def _announce_when_serving(address: tuple[Any, ...]) -> None:
+    family = socket.AF_INET6 if len(address) == 4 else socket.AF_INET
+    request = b"GET /api/health HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    while True:
+        with socket.socket(family) as probe:
+            probe.settimeout(5)
+            try:
+                probe.connect(address)
+                probe.sendall(request)
+                if probe.recv(64).startswith(b"HTTP/1.1 200"):
+                    announce_ready()
+                    return
+            except OSError:
+                time.sleep(0.05)
+
+
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    """What uvicorn raises again after its shutdown ends the process in order, code 0."""
+    sys.exit(0)

@@ -1,0 +1,122 @@
+"""What every process but the tracker stands on: keyring, event log, read models, Redis."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import redis
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from application.access import Passkeys
+from application.store.keyring import Keyring
+from application.store.log import EventLog
+from application.store.topics import registry
+from interfaces.access_feed import AccessPublisher
+from ops.keyring_file import KeyringFile
+from ops.settings import Settings
+from ops.system import SystemEntropy
+
+ANSWER_SECONDS = 2.0
+"""How long a request may wait for Redis or for a free database connection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foundation:
+    """Objects that live as long as the process; `reads` connects as the restricted login."""
+
+    settings: Settings
+    keyring: Keyring
+    keyring_file: KeyringFile
+    log: EventLog
+    reads: ConnectionPool[Connection[Any]]
+    redis: redis.Redis
+    entropy: SystemEntropy
+
+
+def database_url(settings: Settings) -> str:
+    """The database as this process connects to it; always set once servers are found."""
+    return _given(settings.servers.database_url)
+
+
+def redis_url(settings: Settings) -> str:
+    return _given(settings.servers.redis_url)
+
+
+def _given(secret: Any) -> str:
+    if secret is None:
+        raise RuntimeError("the servers of this process were not filled in")
+    return str(secret.get_secret_value())
+
+
+def connect_redis(url: str) -> redis.Redis:
+    """A client whose commands are sent once: a repeated one could act twice."""
+    return redis.Redis.from_url(
+        url,
+        protocol=3,
+        legacy_responses=True,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+@contextmanager
+def foundation(settings: Settings, *, name: str, connections: int = 8) -> Iterator[Foundation]:
+    """Build for one process called `name`; everything is closed at the end of the block."""
+    keyring_file = KeyringFile(settings.storage.keyring_path)
+    keyring = keyring_file.load_or_create()
+    url = database_url(settings)
+    log = EventLog(url, keyring, registry(), max_overflow=connections)
+    client = connect_redis(redis_url(settings))
+    pool: ConnectionPool[Connection[Any]] = ConnectionPool(
+        url,
+        min_size=1,
+        max_size=connections,
+        timeout=ANSWER_SECONDS,
+        open=False,
+        name=name,
+        check=ConnectionPool.check_connection,
+        kwargs={"application_name": f"trackarr {name}"},
+    )
+    pool.open()
+    try:
+        yield Foundation(
+            settings=settings,
+            keyring=keyring,
+            keyring_file=keyring_file,
+            log=log,
+            reads=pool,
+            redis=client,
+            entropy=SystemEntropy(),
+        )
+    finally:
+        pool.close()
+        client.close()
+        log.close()
+
+
+def access_publisher(base: Foundation) -> AccessPublisher:
+    """What copies access to Redis for the trackers."""
+    passkeys = Passkeys(base.keyring.materials("passkeys"))
+    return AccessPublisher(base.redis, base.reads, passkeys, base.entropy)
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set; call from the main thread."""
+    stop = threading.Event()
+
+    def request(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, request)
+    return stop

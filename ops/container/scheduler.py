@@ -1,0 +1,39 @@
+"""The scheduler process: signed heads, and command ids that are old enough to forget."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from application.store.heads import sign_head
+from interfaces.workers.schedule import Scheduler, Task
+from ops.container.foundation import Foundation, foundation, stop_on_signals
+from ops.readiness import announce_ready
+from ops.settings import Settings
+from ops.system import system_clock
+
+HEAD_SECONDS = 60
+PRUNE_SECONDS = 3600
+COMMANDS_KEPT = timedelta(days=7)
+
+
+def run(settings: Settings) -> None:
+    stop = stop_on_signals()
+    with foundation(settings, name="scheduler", connections=2) as base:
+        Scheduler(tasks(base)).run(stop, announce_ready)
+
+
+def tasks(base: Foundation) -> list[Task]:
+    """Everything that is done by the clock."""
+    return [
+        Task(
+            name="heads.sign",
+            seconds=HEAD_SECONDS,
+            do=lambda: sign_head(base.log, system_clock()),
+            at_stop=True,
+        ),
+        Task(
+            name="commands.prune",
+            seconds=PRUNE_SECONDS,
+            do=lambda: base.log.prune_commands(system_clock() - COMMANDS_KEPT),
+        ),
+    ]

@@ -1,0 +1,119 @@
+"""The worker process: read models, access feed, peer ledger with credit, and jobs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+from dramatiq import Worker
+
+from application.ports import VaultPut
+from domain.credit import CreditPolicy
+from domain.site import SITE
+from interfaces.workers.access import AccessWorker
+from interfaces.workers.broker import make_broker
+from interfaces.workers.credit import CreditWorker
+from interfaces.workers.peer_stream import PeerStream, connect_stream
+from interfaces.workers.projections import ProjectionWorker, declare_project
+from ops.container.foundation import (
+    Foundation,
+    access_publisher,
+    database_url,
+    foundation,
+    redis_url,
+    stop_on_signals,
+)
+from ops.readiness import announce_ready
+from ops.settings import Settings
+from ops.system import system_clock
+from projections.credit_fold import CreditFold
+from projections.credit_policy import StandingPolicy
+from projections.registry import ALL
+from tracker.wire import stream_name
+
+JOB_THREADS = 4
+STOP_SECONDS = 15.0
+ADDRESS_KEY_SIZE = 32
+
+
+def run(settings: Settings) -> None:
+    """Work until a stop signal. A loop that ends by itself ends the process, to be started anew."""
+    stop = stop_on_signals()
+    with foundation(settings, name="worker") as base:
+        jobs = Worker(broker := make_broker(redis_url(settings)), worker_threads=JOB_THREADS)
+        projections = ProjectionWorker(base.reads, base.log, ALL)
+        declare_project(broker, projections)
+        loops = {
+            "projections": projections.run,
+            "access": AccessWorker(access_publisher(base)).run,
+            **{f"credit-{shard}": credit_worker(base, shard).run for shard in shards(settings)},
+        }
+        ended: list[str] = []
+        threads = [_started(name, loop, stop, ended) for name, loop in loops.items()]
+        jobs.start()
+        announce_ready()
+        stop.wait()
+        jobs.stop(timeout=int(STOP_SECONDS * 1000))
+        for thread in threads:
+            thread.join(STOP_SECONDS)
+        if ended:
+            raise SystemExit(1)
+
+
+def shards(settings: Settings) -> range:
+    """Shard numbers of this layout."""
+    return range(settings.processes.tracker_shards)
+
+
+def credit_worker(base: Foundation, shard: int) -> CreditWorker:
+    """The archiver and fold of one shard's stream."""
+    settings = base.settings
+    layout = settings.processes.tracker_shards
+    stream = PeerStream(connect_stream(redis_url(settings)), stream_name(layout, shard))
+    return CreditWorker(
+        conninfo=database_url(settings),
+        stream=stream,
+        head=base.log.head,
+        policies=StandingPolicy(CreditPolicy()),
+        address_key=address_keys(base),
+        new_fold=lambda: CreditFold(seed=int.from_bytes(base.entropy.token(8))),
+        clock=system_clock,
+        tail_seconds=settings.tracker.peer_life_seconds,
+    )
+
+
+def address_keys(base: Foundation) -> Callable[[str], bytes]:
+    """The key of a month ("2026-11") that addresses in the ledger are hashed with, from the vault."""
+    known: dict[str, bytes] = {}
+
+    def key(month: str) -> bytes:
+        if month not in known:
+            fresh = base.entropy.token(ADDRESS_KEY_SIZE)
+            put = VaultPut(kind="address_key", owner=SITE, id=month, value=fresh)
+            known[month] = base.log.vault_create(put)
+        return known[month]
+
+    return key
+
+
+def _started(
+    name: str,
+    loop: Callable[[threading.Event], None],
+    stop: threading.Event,
+    ended: list[str],
+) -> threading.Thread:
+    def watched() -> None:
+        try:
+            loop(stop)
+        except Exception as failure:  # noqa: BLE001 (logged, and the process then ends)
+            structlog.get_logger("worker").exception(
+                "loop.ended", loop=name, error=type(failure).__name__
+            )
+        if not stop.is_set():
+            ended.append(name)
+            stop.set()
+
+    thread = threading.Thread(target=watched, name=name, daemon=True)
+    thread.start()
+    return thread
