@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
@@ -150,6 +151,10 @@ class EventLog:
         if sealed is not None:
             answer = self._vault_sealer.open(sealed, vault.answer_place(command_id))
         return StoredAnswer(body_hash=body_hash, answer=answer, last=last)
+
+    def prune_commands(self, before: datetime) -> int:
+        """Forget answered commands older than `before` (at least a day); how many."""
+        return int(self._rows("SELECT log.prune_commands(%b)", (before,))[0][0])
 
     def claim_owner(self, claim: Claim) -> UUID | None:
         """The aggregate that holds a name, or None."""
