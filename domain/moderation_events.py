@@ -116,14 +116,13 @@ SYSTEM_BODIES: dict[type[Fact], str] = {
 """What a status change without words of its own reads as; such a message is a system message."""
 
 
+_LEADS_TO: dict[type[Fact], ModerationStatus] = {
+    TorrentApproved: "accepted",
+    TorrentChangesRequested: "changes_requested",
+    TorrentRejected: "rejected",
+}
+
+
 def status_after(fact: StatusFact) -> ModerationStatus:
     """The status a status change leads to."""
-    match fact:
-        case TorrentApproved():
-            return "accepted"
-        case TorrentChangesRequested():
-            return "changes_requested"
-        case TorrentRejected():
-            return "rejected"
-        case TorrentReset():
-            return fact.status
+    return fact.status if isinstance(fact, TorrentReset) else _LEADS_TO[type(fact)]
