@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -59,20 +60,24 @@ class PostModerationMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TorrentModerated(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the torrent stands now, and the message the change left in its thread."""
+    """Where the torrent stands now, who put it there when, and the message that left."""
 
     torrent: UUID
     status: moderation.ModerationStatus
     message_id: UUID
+    moderator: UUID
+    moderator_name: str
+    at: datetime
 
 
 class ModerationMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """The message that was posted, trimmed."""
+    """The message as it was posted."""
 
     id: UUID
     torrent: UUID
     author: UUID
     body: str
+    created_at: datetime
 
 
 def is_staff(actor: Actor | None) -> bool:
@@ -157,6 +162,7 @@ def handle_post_moderation_message(unit: Unit, command: PostModerationMessage) -
         torrent=posted.torrent,
         author=posted.author,
         body=posted.message.text or "",
+        created_at=unit.at,
     )
 
 
@@ -176,7 +182,12 @@ def _moderate(unit: Unit, torrent: UUID, decide: Decision) -> TorrentModerated:
     changed = next(fact for fact in facts if isinstance(fact, moderation.StatusFact))
     unit.record(moderation.thread_id(torrent), thread.version if thread else 0, facts)
     return TorrentModerated(
-        torrent=torrent, status=moderation.status_after(changed), message_id=changed.message_id
+        torrent=torrent,
+        status=moderation.status_after(changed),
+        message_id=changed.message_id,
+        moderator=changed.moderator,
+        moderator_name=unit.actor.username,
+        at=unit.at,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -34,6 +35,7 @@ class CategoryCreated(msgspec.Struct, frozen=True, kw_only=True):
     type: taxonomy.CategoryType | None
     icon: str | None
     is_adult: bool
+    created_at: datetime
 
 
 def load_category(unit: Unit, category: UUID) -> taxonomy.Category | None:
@@ -73,6 +75,7 @@ def handle_create_category(unit: Unit, command: CreateCategory) -> CategoryCreat
         type=created.type,
         icon=created.icon,
         is_adult=created.is_adult,
+        created_at=unit.at,
     )
 
 

@@ -25,7 +25,7 @@ class StoredTorrents:
     def __init__(self, log: EventLogPort, passkeys: Passkeys, addresses: AnnounceAddresses) -> None:
         self._log = log
         self._passkeys = passkeys
-        self._addresses = addresses
+        self.addresses = addresses
         self._files = lru_cache(maxsize=_FILE_LISTS)(self._read_files)
 
     def personal_torrent(
@@ -37,7 +37,7 @@ class StoredTorrents:
         announce epoch. The passkey inside opens this torrent only.
         """
         passkey = self._passkeys.torrent_passkey(account, kid=kid, epoch=epoch, torrent=torrent)
-        return personal_torrent(self._stored(file_ref), self._addresses.tiers(passkey))
+        return personal_torrent(self._stored(file_ref), self.addresses.tiers(passkey))
 
     def content_files(self, file_ref: str) -> tuple[ContentFile, ...]:
         """The first `FILES_SHOWN` files of the content; facts only hold how many there are."""

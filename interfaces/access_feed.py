@@ -158,7 +158,7 @@ class AccessPublisher:
             keys=[ACCESS_SEQ, ACCESS_SOURCE, ACCESS_CHANGES, *chunks],
             args=[after, source, changes[-1].seq, CHANGES_KEPT, *values],
         )
-        return done == 1
+        return bool(done == 1)
 
     def _placed(self, entry: AccountEntry | TorrentEntry) -> tuple[str, int, bytes]:
         """Chunk, offset in it and bytes of an entry."""

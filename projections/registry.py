@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from projections.access import AccessProjection
 from projections.engine import Projection
 from projections.history import HistoryProjection
+from projections.moderation import ModerationProjection
 from projections.site import SiteProjection
+from projections.stats import StatsProjection
+from projections.taxonomy import TaxonomyProjection
+from projections.torrents import TorrentsProjection
 from projections.users import UsersProjection
 
 ALL: tuple[Projection, ...] = (
     HistoryProjection(),
     SiteProjection(),
     UsersProjection(),
+    TaxonomyProjection(),
+    TorrentsProjection(),
+    ModerationProjection(),
+    AccessProjection(),
+    StatsProjection(),
 )

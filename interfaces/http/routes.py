@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from interfaces.http import auth, health, me, site_settings
+from interfaces.http import (
+    auth,
+    categories,
+    health,
+    me,
+    moderation,
+    site_settings,
+    stats,
+    torrent_uploads,
+    torrents,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     auth.router,
     me.router,
     site_settings.router,
+    categories.router,
+    torrents.router,
+    torrent_uploads.router,
+    moderation.router,
+    stats.router,
 )

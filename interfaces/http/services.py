@@ -14,6 +14,7 @@ from application.bus import Bus
 from application.password_proofs import PasswordProofs
 from application.ports import Clock, Entropy, EventLogPort
 from application.sessions import Sessions
+from application.torrents import StoredTorrents
 from application.users import KekWrapper
 from interfaces.http.cookies import SessionCookie
 from interfaces.http.freshness import Freshness
@@ -56,6 +57,7 @@ class HttpServices:
     freshness: Freshness
     clock: Clock
     entropy: Entropy
+    torrents: StoredTorrents
     kek: KekWrapper | None
     settings: HttpSettings = field(default_factory=HttpSettings)
     probes: Mapping[str, Probe] = field(default_factory=dict)

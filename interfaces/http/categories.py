@@ -1,0 +1,119 @@
+"""The category tree: read by everybody, changed by administrators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import AliasChoices, Field
+
+from application.taxonomy import CategoryCreated, CreateCategory
+from domain.errors import Conflict, NotFound
+from domain.taxonomy import CategoryType
+from interfaces.http.deps import Administrator, Commands, Reads, Services
+from interfaces.http.errors import refusals
+from interfaces.http.models import Body, Instant, Line, Reply
+from projections import taxonomy
+from projections.taxonomy import CategoryRow
+
+router = APIRouter(tags=["Categories & tags"])
+
+
+class CategoryReply(Reply):
+    """A category; `newznabId` is its number in the feeds for *Arr programs."""
+
+    id: UUID
+    name: str
+    slug: str
+    parent_id: UUID | None
+    newznab_id: int | None
+    type: str | None
+    icon: str | None
+    is_adult: bool
+    created_at: Instant
+
+
+class CategoryTreeReply(CategoryReply):
+    """A category of the first level with those below it."""
+
+    subcategories: list[CategoryReply]
+
+
+class CreateCategoryBody(Body):
+    """A new category; without `slug` it is made from the name."""
+
+    name: Line = Field(min_length=1, max_length=100)
+    slug: Line | None = Field(default=None, max_length=100)
+    parent_id: UUID | None = Field(
+        default=None, validation_alias=AliasChoices("parentId", "parent_id", "parent")
+    )
+    newznab_id: int | None = Field(default=None, ge=0, le=1_000_000)
+    type: CategoryType | None = None
+    icon: Line | None = None
+    is_adult: bool = False
+
+
+@router.get("/api/categories")
+def list_categories(reads: Reads) -> list[CategoryTreeReply]:
+    """List the categories of the first level by name, each with those below it."""
+    with reads.connection() as connection:
+        rows = taxonomy.list_categories(connection)
+    return category_tree(rows)
+
+
+def category_tree(rows: Sequence[CategoryRow]) -> list[CategoryTreeReply]:
+    """Rows in order of their names as a tree of two levels."""
+    below: dict[UUID, list[CategoryReply]] = {}
+    for row in rows:
+        if row.parent is not None:
+            below.setdefault(row.parent, []).append(CategoryReply.model_validate(_fields(row)))
+    return [
+        CategoryTreeReply.model_validate({**_fields(row), "subcategories": below.get(row.id, [])})
+        for row in rows
+        if row.parent is None
+    ]
+
+
+@router.post("/api/admin/categories", status_code=201, responses=refusals(NotFound, Conflict))
+def create_category(
+    body: CreateCategoryBody, _caller: Administrator, call: Commands, services: Services
+) -> CategoryReply:
+    """Create a category. A child's slug begins with that of its parent."""
+    created: CategoryCreated = call.dispatch(
+        CreateCategory(
+            category=services.entropy.uuid(),
+            name=body.name,
+            slug=body.slug,
+            parent=body.parent_id,
+            newznab_id=body.newznab_id,
+            type=body.type,
+            icon=body.icon,
+            is_adult=body.is_adult,
+        )
+    )
+    return CategoryReply(
+        id=created.id,
+        name=created.name,
+        slug=created.slug,
+        parent_id=created.parent,
+        newznab_id=created.newznab_id,
+        type=created.type,
+        icon=created.icon,
+        is_adult=created.is_adult,
+        created_at=created.created_at,
+    )
+
+
+def _fields(row: CategoryRow) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "slug": row.slug,
+        "parent_id": row.parent,
+        "newznab_id": row.newznab_id,
+        "type": row.type,
+        "icon": row.icon,
+        "is_adult": row.is_adult,
+        "created_at": row.created_at,
+    }
