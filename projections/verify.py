@@ -1,0 +1,238 @@
+"""Verifying an installation: read models, claims, credit, both chains and the signed heads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from application.store import verify as store
+from application.store.log import EventLog
+from application.store.topics import UnknownTopic
+from domain.errors import Unavailable
+from domain.kernel import Recorded
+from projections import accounting, peer_ledger
+from projections.accounting_replay import replay
+from projections.credit_fold import CreditFold
+from projections.credit_policy import PolicySource
+from projections.digest import SHOWN_DIFFERENCES, combine, digest_tables, find_differences
+from projections.engine import Connection, Projection, Standing, schema_of, standings, tuples
+from projections.rebuild import RebuildRefused
+from projections.shadows import Shadow, cast_shadows, snapshot
+
+EQUAL, DIFFERS, UNCHECKED = "equal", "differs", "unchecked"
+Tell = Callable[[str, int, int], None]
+"""Told the part being checked, how far it is, and of how many (0: not known)."""
+Claims = dict[tuple[str, bytes], UUID]
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome for one part: `equal`, `differs` or `unchecked`, and what was found.
+
+    `reached` is the position (of the ledger: the batch) it was checked to, `digest` hex.
+    """
+
+    part: str
+    outcome: str
+    reached: int = 0
+    digest: str = ""
+    findings: tuple[str, ...] = ()
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """All checks of one run, the log position of its snapshot, and the seconds it took."""
+
+    position: int
+    checks: tuple[Check, ...]
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """0 all equal, 1 something differs, 2 something could not be checked."""
+        outcomes = {check.outcome for check in self.checks}
+        return 1 if DIFFERS in outcomes else 2 if UNCHECKED in outcomes else 0
+
+
+class Verifier:
+    """Checks everything that can be derived against what is stored, in one snapshot.
+
+    Reads only: it takes no lock that a writer could wait for.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        log: EventLog,
+        projections: Sequence[Projection],
+        policies: PolicySource,
+        *,
+        seed: int,
+        tell: Tell | None = None,
+    ) -> None:
+        self._conninfo = conninfo
+        self._log = log
+        self._projections = tuple(projections)
+        self._policies = policies
+        self._seed = seed
+        self._tell = tell or (lambda _part, _reached, _of: None)
+
+    def verify(self) -> Verdict:
+        """Run every check; raises `psycopg.OperationalError` when there is no database."""
+        began = time.monotonic()
+        with snapshot(self._conninfo) as conn:
+            head = _head(conn)
+            parts: list[tuple[str, Callable[[], list[Check]]]] = [
+                ("event log", lambda: [self._check_log(head)]),
+                ("read models", lambda: self._check_read_models(conn, head)),
+                ("peer ledger", lambda: [self._check_ledger(conn)]),
+                ("accounting", lambda: [self._check_accounting(conn)]),
+                ("signed heads", lambda: [self._check_heads()]),
+            ]
+            checks = [check for part, run in parts for check in _guarded(conn, part, run)]
+        return Verdict(position=head, checks=tuple(checks), seconds=time.monotonic() - began)
+
+    def _check_log(self, head: int) -> Check:
+        walked = store.verify_log(
+            self._log, head, lambda reached: self._tell("event log", reached, head)
+        )
+        findings = (f"{walked.fault.place}: {walked.fault.what}",) if walked.fault else ()
+        return Check(
+            part="event log",
+            outcome=DIFFERS if findings else EQUAL,
+            reached=walked.facts,
+            digest=walked.last_hash.hex(),
+            findings=findings,
+        )
+
+    def _check_read_models(self, conn: Connection, head: int) -> list[Check]:
+        seen = standings(conn, head, self._projections)
+        wanted = [
+            (projection, position)
+            for projection in self._projections
+            if (position := seen[projection.name].position) is not None
+        ]
+        held: Claims = {}
+
+        def fold_claims(batch: Sequence[Recorded]) -> None:
+            changes = self._log.claim_changes([recorded.envelope for recorded in batch])
+            store.fold_claims(held, changes)
+
+        with cast_shadows(
+            conn,
+            self._log,
+            wanted,
+            upto=head,
+            also=fold_claims,
+            report=lambda progress: self._tell("read models", progress.position, head),
+        ) as shadows:
+            checks = [_compare(conn, shadow, seen[shadow.projection.name]) for shadow in shadows]
+        missing = [_missing(p) for p in self._projections if seen[p.name].position is None]
+        return [*checks, *missing, _compare_claims(conn, held, head)]
+
+    def _check_ledger(self, conn: Connection) -> Check:
+        try:
+            state = peer_ledger.verify_batches(
+                conn, progress=lambda records: self._tell("peer ledger", records, 0)
+            )
+        except peer_ledger.LedgerDamaged as damaged:
+            finding = f"batch {damaged.batch}: {damaged.reason}"
+            return Check(part="peer ledger", outcome=DIFFERS, findings=(finding,))
+        return Check(
+            part="peer ledger", outcome=EQUAL, reached=state.batches, digest=state.hash.hex()
+        )
+
+    def _check_accounting(self, conn: Connection) -> Check:
+        shadow = f"{accounting.SCHEMA}__shadow_{conn.info.backend_pid}"
+        reached = accounting.read_position(conn).ledger_seq
+        replay(
+            conn,
+            shadow,
+            CreditFold(seed=self._seed),
+            self._policies,
+            upto_seq=reached,
+            progress=lambda records, _seconds: self._tell("accounting", records, 0),
+        )
+        return _compare_schemas(
+            conn, accounting.Accounting(), accounting.SCHEMA, shadow, reached=reached
+        )
+
+    def _check_heads(self) -> Check:
+        fault = store.verify_heads(self._log)
+        findings = (f"{fault.place}: {fault.what}",) if fault else ()
+        return Check(part="signed heads", outcome=DIFFERS if findings else EQUAL, findings=findings)
+
+
+def _guarded(conn: Connection, part: str, check: Callable[[], list[Check]]) -> list[Check]:
+    """The checks, or one that says, without contents, why this part could not be checked."""
+    try:
+        with conn.transaction(force_rollback=True):
+            return check()
+    except (Unavailable, UnknownTopic, RebuildRefused, peer_ledger.LedgerDamaged) as known:
+        reason = str(known)
+    except psycopg.errors.UndefinedTable:
+        reason = "its tables are not installed"
+    except Exception as failure:  # noqa: BLE001 (one part that fails must not hide the others)
+        reason = f"checking it failed with {type(failure).__name__}"
+    return [Check(part=part, outcome=UNCHECKED, findings=(reason,))]
+
+
+def _head(conn: Connection) -> int:
+    row = (
+        tuples(conn).execute("SELECT coalesce(max(notification_id), 0) FROM log.events").fetchone()
+    )
+    return int(row[0]) if row else 0
+
+
+def _compare(conn: Connection, shadow: Shadow, standing: Standing) -> Check:
+    part = shadow.projection.name
+    if shadow.failure is not None:
+        return Check(part=part, outcome=UNCHECKED, reached=shadow.upto, findings=(shadow.failure,))
+    return _compare_schemas(
+        conn, shadow.projection, standing.schema, shadow.schema, reached=shadow.upto
+    )
+
+
+def _compare_schemas(
+    conn: Connection, projection: Projection, live: str, shadow: str, *, reached: int
+) -> Check:
+    stored = digest_tables(conn, projection, live)
+    derived = digest_tables(conn, projection, shadow)
+    findings: tuple[str, ...] = ()
+    if stored != derived:
+        found = find_differences(conn, projection, live, shadow)
+        findings = tuple(f"{live}.{difference.text}" for difference in found)
+    return Check(
+        part=projection.name,
+        outcome=EQUAL if stored == derived else DIFFERS,
+        reached=reached,
+        digest=combine(stored).hex(),
+        findings=findings,
+    )
+
+
+def _missing(projection: Projection) -> Check:
+    finding = f"{schema_of(projection)} is not installed"
+    return Check(part=projection.name, outcome=UNCHECKED, findings=(finding,))
+
+
+def _compare_claims(conn: Connection, held: Mapping[tuple[str, bytes], UUID], head: int) -> Check:
+    """The table of claims in the snapshot against the claims its facts make."""
+    rows = tuples(conn).execute("SELECT kind, value, owner FROM log.claims").fetchall()
+    stored = {(str(kind), bytes(value)): owner for kind, value, owner in rows}
+    wrong = sorted(key for key in held.keys() | stored.keys() if held.get(key) != stored.get(key))
+    findings = tuple(
+        f"log.claims {key[0]}/{key[1].hex()}: {_claim_fault(key in held, key in stored)}"
+        for key in wrong[:SHOWN_DIFFERENCES]
+    )
+    return Check(
+        part="claims", outcome=DIFFERS if findings else EQUAL, reached=head, findings=findings
+    )
+
+
+def _claim_fault(held: bool, stored: bool) -> str:  # noqa: FBT001 (the two sides compared)
+    if held and stored:
+        return "names another owner than the facts"
+    return "is missing" if held else "should not be there"
