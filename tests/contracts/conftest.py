@@ -14,7 +14,7 @@ from tests.kit.servers import Database
 
 @pytest.fixture
 def api(database: Database, redis_url: str) -> Iterator[Api]:
-    with running_api(database.owner_url, database.app_url, redis_url) as running:
+    with running_api(database.app_url, redis_url) as running:
         yield running
 
 

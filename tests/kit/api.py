@@ -14,24 +14,27 @@ from uuid import UUID
 import psycopg
 import uuid6
 from fastapi import FastAPI
+from psycopg import sql
 from psycopg_pool import ConnectionPool
 from redis import Redis
 
+from application.access import AnnounceAddresses, Passkeys
 from application.bus import Actor, Bus, Context
 from application.handlers import HANDLERS, TAKEN
 from application.password_proofs import PasswordProofs
-from application.ports import Appended
 from application.sessions import Sessions
 from application.store.challenges import RedisChallenges
 from application.store.keyring import Keyring
 from application.store.log import EventLog
 from application.store.topics import registry
+from application.torrents import StoredTorrents
 from interfaces.http.app import create_app
 from interfaces.http.cookies import SessionCookie
 from interfaces.http.freshness import Freshness
 from interfaces.http.services import HttpServices, HttpSettings
 from projections import accounting
-from projections.engine import Projection, install, standings, step
+from projections.engine import Projection, install, schema_of
+from projections.read_your_writes import ReadYourWrites
 from projections.registry import ALL
 from tests.kit.browser import Browser
 
@@ -66,45 +69,6 @@ class KeptPanicPassword:
         self.passwords.append(password)
 
 
-class ReadModels:
-    """Steps the read models in this process; `hold` leaves some behind."""
-
-    def __init__(self, app_url: str, log: EventLog, projections: Sequence[Projection]) -> None:
-        self._url = app_url
-        self._log = log
-        self._projections = projections
-        self.hold: frozenset[str] = frozenset()
-
-    def install(self) -> None:
-        with psycopg.connect(self._url, autocommit=True) as conn:
-            for projection in self._projections:
-                install(conn, projection)
-            accounting.install(conn)
-
-    def after_commit(self, appended: Appended) -> tuple[str, ...]:
-        with psycopg.connect(self._url, autocommit=True) as conn:
-            for projection in self._projections:
-                if projection.name not in self.hold:
-                    step(conn, self._log, projection)
-        return tuple(sorted(self.hold))
-
-    def catch_up(self, position: int, seconds: float) -> tuple[str, ...]:
-        end = time.monotonic() + seconds
-        while True:
-            behind = self._behind(position)
-            if not behind or time.monotonic() > end:
-                return behind
-            time.sleep(0.01)
-
-    def _behind(self, position: int) -> tuple[str, ...]:
-        with psycopg.connect(self._url, autocommit=True) as conn:
-            for projection in self._projections:
-                if projection.name not in self.hold:
-                    step(conn, self._log, projection)
-            found = standings(conn, position, self._projections)
-        return tuple(sorted(name for name, standing in found.items() if standing.behind))
-
-
 @dataclass
 class Api:
     """A whole application; `browser()` gives a caller with cookies of his own."""
@@ -114,10 +78,9 @@ class Api:
     log: EventLog
     bus: Bus
     redis: Redis
-    read_models: ReadModels
     clock: SteppedClock
     kek: KeptPanicPassword
-    database_url: str
+    app_url: str
 
     def browser(self, **headers: str) -> Browser:
         return Browser(self.app, headers)
@@ -133,6 +96,17 @@ class Api:
         )
         return self.bus.dispatch(command, context).result
 
+    @contextmanager
+    def held(self, projection: Projection) -> Iterator[None]:
+        """While open, `projection` can't be stepped: another has its position."""
+        with psycopg.connect(self.app_url) as conn:
+            conn.execute(
+                sql.SQL("SELECT FROM {}.position FOR UPDATE").format(
+                    sql.Identifier(schema_of(projection))
+                )
+            )
+            yield
+
     def topics(self) -> list[str]:
         """Topics of every fact in the log, in order."""
         return [recorded.envelope.fact.TOPIC for recorded in self.log.read(0, 10_000)[0]]
@@ -140,7 +114,6 @@ class Api:
 
 @contextmanager
 def running_api(
-    owner_url: str,
     app_url: str,
     redis_url: str,
     *,
@@ -152,11 +125,16 @@ def running_api(
     redis = Redis.from_url(redis_url)
     keyring = Keyring.generate()
     log = EventLog(app_url, keyring, registry())
-    read_models = ReadModels(app_url, log, projections)
-    read_models.install()
     clock, kek, entropy = SteppedClock(), KeptPanicPassword(), SystemEntropy()
-    with ConnectionPool(app_url, min_size=1, max_size=4, open=False) as pool:
-        bus = Bus(log, HANDLERS, after_commit=read_models.after_commit, taken=TAKEN)
+    with ConnectionPool(
+        app_url, min_size=1, max_size=6, open=False, kwargs={"autocommit": True}
+    ) as pool:
+        with pool.connection() as conn:
+            for projection in projections:
+                install(conn, projection)
+            accounting.install(conn)
+        fresh = ReadYourWrites(pool, log, projections, wake=lambda: None)
+        bus = Bus(log, HANDLERS, after_commit=fresh, taken=TAKEN)
         services = HttpServices(
             bus=bus,
             log=log,
@@ -170,9 +148,14 @@ def running_api(
                 difficulty=1,
             ),
             cookie=SessionCookie(keyring.active("cookie").material, secure=False, entropy=entropy),
-            freshness=Freshness(redis, read_models.catch_up),
+            freshness=Freshness(redis, fresh.catch_up),
             clock=clock,
             entropy=entropy,
+            torrents=StoredTorrents(
+                log,
+                Passkeys(keyring.materials("passkeys")),
+                AnnounceAddresses("http://localhost:8080", "udp://localhost:6969"),
+            ),
             kek=kek,
             settings=settings or HttpSettings(public_url="http://testserver"),
             probes=probes or {"redis": lambda: redis.ping() and None},
@@ -184,10 +167,9 @@ def running_api(
                 log=log,
                 bus=bus,
                 redis=redis,
-                read_models=read_models,
                 clock=clock,
                 kek=kek,
-                database_url=owner_url,
+                app_url=app_url,
             )
         finally:
             log.close()

@@ -1,0 +1,102 @@
+"""Accounts: names, registration gates, roles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from domain import users
+from domain.permissions import ADMINISTRATOR, MODERATOR, Permission, permissions_of
+from domain.users import AccountRegistered, AccountRoleGranted
+from tests.kit.domain import AN_ID, folded, given, refuses_foreign_facts
+
+REGISTERED = AccountRegistered(number=7, username="Alice", starter_upload=5, invites=2)
+MADE_MODERATOR = AccountRoleGranted(role=MODERATOR, reason="helps")
+
+
+def test_register_account_records_number_name_and_what_he_starts_with() -> None:
+    assert users.register_account(7, "Alice", starter_upload=5, invites=2) == [REGISTERED]
+
+
+@pytest.mark.parametrize("name", ["abc", "A-b_9", "x" * 20, "007"])
+def test_require_username_lets_ordinary_names_pass(name: str) -> None:
+    assert users.require_username(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "ab", "x" * 21, "a b", "abc\n", "naïve", "аlice", "a.b", "abc\0", "a/b"]
+)
+def test_register_account_refuses_a_name_with_other_characters(name: str) -> None:
+    with pytest.raises(users.UsernameInvalid):
+        users.register_account(1, name, starter_upload=0, invites=0)
+
+
+def test_a_name_is_claimed_whatever_its_case() -> None:
+    assert REGISTERED.claims() == (users.username_claim("aLICE"),)
+    assert users.username_claim("alice") != users.username_claim("alice2")
+
+
+def test_an_account_holds_the_permissions_of_its_roles() -> None:
+    account = folded(users.evolve, REGISTERED)
+    assert account is not None
+    assert (account.id, account.number, account.username) == (AN_ID, 7, "Alice")
+    assert account.permissions == frozenset()
+    moderator = folded(users.evolve, REGISTERED, MADE_MODERATOR)
+    assert moderator is not None
+    assert moderator.permissions == {"canModerate", "canUploadWithoutModeration"}
+    assert permissions_of([ADMINISTRATOR]) == {permission.value for permission in Permission}
+    assert permissions_of(["some-role-id"]) == frozenset()
+
+
+def test_account_after_folds_facts_not_recorded_yet() -> None:
+    facts = [REGISTERED, MADE_MODERATOR]
+    assert users.account_after(AN_ID, facts) == folded(users.evolve, *facts)
+    with pytest.raises(TypeError):
+        users.account_after(AN_ID, [])
+
+
+def test_an_account_refuses_foreign_facts() -> None:
+    refuses_foreign_facts(users.evolve, REGISTERED)
+
+
+def test_grant_role_records_it_once() -> None:
+    given(users.evolve, REGISTERED).when(users.grant_role, MODERATOR, reason="helps").then(
+        MADE_MODERATOR
+    )
+    given(users.evolve, REGISTERED, MADE_MODERATOR).when(
+        users.grant_role, MODERATOR, reason="again"
+    ).then()
+
+
+def test_grant_role_refuses_unknown_roles_and_accounts() -> None:
+    given(users.evolve, REGISTERED).when(
+        users.grant_role, "emperor", reason="why not"
+    ).then_refused(users.RoleUnknown)
+    given(users.evolve).when(users.grant_role, MODERATOR, reason="helps").then_refused(
+        users.AccountNotFound
+    )
+
+
+@pytest.mark.parametrize(
+    ("is_open", "by_invitation", "code", "refusal"),
+    [
+        (True, False, None, None),
+        (True, False, "CODE", None),
+        (True, True, None, None),
+        (True, True, "CODE", users.InvitationInvalid),
+        (False, True, "CODE", users.InvitationInvalid),
+        (False, True, None, users.InvitationRequired),
+        (False, False, "CODE", users.RegistrationClosed),
+        (False, False, None, users.RegistrationClosed),
+    ],
+)
+def test_require_open_registration_follows_both_settings(
+    is_open: bool, by_invitation: bool, code: str | None, refusal: type[Exception] | None
+) -> None:
+    asked: dict[str, Any] = {"is_open": is_open, "by_invitation": by_invitation, "code": code}
+    if refusal is None:
+        users.require_open_registration(**asked)
+    else:
+        with pytest.raises(refusal):
+            users.require_open_registration(**asked)
