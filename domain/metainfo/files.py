@@ -36,7 +36,7 @@ class RawFile(NamedTuple):
 
 def clean_name(raw: bytes) -> str:
     """A file or folder name for people: what is no UTF-8, control or separator is replaced."""
-    return _UNSHOWN.sub("_", raw.decode("utf-8", "replace")).replace("\0", "_")
+    return _UNSHOWN.sub("_", raw.decode("utf-8", "replace"))
 
 
 def display_path(parts: Parts) -> str:
@@ -112,7 +112,7 @@ def _v2_file(parts: Parts, node: dict[bytes, Value]) -> RawFile:
     file = node[b""]
     if not parts or len(node) > 1 or not isinstance(file, dict):
         raise MetainfoRefused("file_tree_invalid", "a file of the tree must stand alone")
-    _check_parts(parts)
+    check_parts(parts)
     if b"l" in _attributes(file):
         return RawFile(parts, parts, 0)
     length = _length(file)
@@ -147,15 +147,16 @@ def _path(path: Value | None) -> Parts:
         if not isinstance(part, bytes):
             raise MetainfoRefused("path_invalid", "a file's path must have nothing but names")
         parts.append(part)
-    _check_parts(tuple(parts))
+    check_parts(tuple(parts))
     return tuple(parts)
 
 
-def _check_parts(parts: Parts) -> None:
-    if b".." in parts:
-        raise MetainfoRefused("path_escapes", "a file's path leads out of the torrent's folder")
+def check_parts(parts: Parts) -> None:
+    """Refuse names that lead elsewhere, also by a separator inside of one, or that no system has."""
     joined = b"/".join(parts)
+    if b"/../" in b"/%b/" % joined.replace(b"\\", b"/"):
+        raise MetainfoRefused("path_escapes", "a path of it leads out of the torrent's folder")
     if b"\0" in joined:
-        raise MetainfoRefused("path_invalid", "a file's path has a zero byte")
+        raise MetainfoRefused("path_invalid", "a path of it has a zero byte")
     if len(joined) > MAX_PATH_BYTES:
         raise MetainfoRefused("path_too_long", f"a path is longer than {MAX_PATH_BYTES} bytes")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from hashlib import sha1, sha256
 
-from domain.metainfo.files import RawFile, check_files, clean_name, display_path, v1_files, v2_files
+from domain.metainfo.files import (
+    RawFile,
+    check_files,
+    check_parts,
+    clean_name,
+    display_path,
+    v1_files,
+    v2_files,
+)
 from domain.metainfo.model import ContentFile, Metainfo, MetainfoKind, MetainfoRefused, Span
 from domain.metainfo.pieces import check_piece_layers, check_pieces, valid_piece_length
 from domain.metainfo.scan import Scan, Value, scan
@@ -104,6 +112,7 @@ def _name(info: dict[bytes, Value]) -> tuple[bytes, str]:
         raise MetainfoRefused("name_too_long", f"its name is longer than {MAX_NAME_BYTES} bytes")
     better = info.get(b"name.utf-8")
     shown = better if isinstance(better, bytes) and 0 < len(better) <= MAX_NAME_BYTES else raw
+    check_parts((raw, shown))
     return raw, clean_name(shown)
 
 

@@ -137,6 +137,11 @@ def test_bencode_must_be_strict(content: bytes, fault: str, offset: int | None) 
         (v1_folder(file("a", 5)), "path_invalid"),
         (v1_folder(file("a\0b")), "path_invalid"),
         (v1_folder(file("a", "..", "b")), "path_escapes"),
+        (v1_folder(file("a/../b")), "path_escapes"),
+        (v1_folder(file("..\\b")), "path_escapes"),
+        (v1(name="a/.."), "path_escapes"),
+        (v1(name="a\0"), "path_invalid"),
+        (v1(**{"name.utf-8": "../b"}), "path_escapes"),
         (v1_folder(file("a", **{"path.utf-8": [".."]})), "path_escapes"),
         (v1_folder(file("a", **{"symlink path": ["..", "etc"]})), "path_escapes"),
         (v1_folder(file("a" * 4097)), "path_too_long"),
@@ -245,13 +250,13 @@ def test_better_names_are_shown_and_hide_nothing() -> None:
         v1_folder(
             file("old", **{"path.utf-8": ["d\u00e9", "a\u202egpj.exe"]}),
             file("\u0001", b"\xff\xfe", ".", ""),
-            **{"name.utf-8": "n/\\\0"},
+            **{"name.utf-8": "n/\\..."},
         )
     )
-    assert metainfo.name == "n___"
+    assert metainfo.name == "n__..."
     assert [each.path for each in metainfo.files] == [
-        "n___/d\u00e9/a_gpj.exe",
-        "n___/_/\ufffd\ufffd",
+        "n__.../d\u00e9/a_gpj.exe",
+        "n__.../_/\ufffd\ufffd",
     ]
 
 
