@@ -15,6 +15,7 @@ from ops.data_folder import is_locked, kept_secret, prepare_folder, write_privat
 from ops.embedded import EmbeddedServers, ServerUrls
 from ops.failures import ServerUnfit
 from ops.migrations.migrate import Migrated, MigrationError, migrate
+from ops.read_models import install_read_models
 from ops.migrations.roles import app_conninfo, login_works
 from ops.server_checks import check_postgres, check_redis
 from ops.settings import Settings
@@ -110,7 +111,9 @@ def app_password(settings: Settings) -> str:
 def migrate_to(owner_url: str, settings: Settings) -> Migrated:
     """Bring the database to this version; a refusal becomes one sentence for the operator."""
     try:
-        return migrate(owner_url, app_password=app_password(settings))
+        migrated = migrate(owner_url, app_password=app_password(settings))
+        install_read_models(migrated.app_conninfo)
+        return migrated
     except MigrationError as error:
         text = str(error)
         raise ServerUnfit(f"{text[:1].upper()}{text[1:]}.") from None

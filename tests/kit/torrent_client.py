@@ -27,10 +27,14 @@ LOOPBACK_ONLY: dict[str, Any] = {
 class TorrentClient:
     """One libtorrent session with at most one torrent at a time."""
 
-    def __init__(self, folder: Path, *, listen: str = "127.0.0.1:0") -> None:
+    def __init__(self, folder: Path, *, listen: str = "127.0.0.1:0", upload_limit: int = 0) -> None:
+        """`upload_limit` is in bytes per second, 0 for none."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._session = lt.session({**LOOPBACK_ONLY, "listen_interfaces": listen})
+        settings = {"listen_interfaces": listen, "upload_rate_limit": upload_limit}
+        self._session = lt.session({**LOOPBACK_ONLY, **settings})
+        # Peers on loopback are local ones, which are in a class without limits of its own.
+        self._session.set_peer_class_filter(lt.ip_filter())
         self._handle: Any = None
         self._alerts: list[Any] = []
         self.replies: list[str] = []

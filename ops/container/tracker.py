@@ -1,0 +1,55 @@
+"""The tracker process: one shard on the announce port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from ops.container.foundation import redis_url, stop_on_signals
+from ops.keyring_file import KeyringFile
+from ops.listening import open_listeners
+from ops.readiness import announce_ready
+from ops.settings import Settings
+from tracker.rules import Rules
+from tracker.service import TrackerConfig, TrackerService
+from tracker.shard import ShardNumbers
+
+
+def run(settings: Settings) -> None:
+    """Serve announces until a stop signal."""
+    stop = stop_on_signals()
+    network = settings.network
+    sockets = open_listeners(network, network.tracker_port, port_key="TRACKARR_TRACKER_PORT")
+    keyring = KeyringFile(settings.storage.keyring_path).load_or_create()
+    config = TrackerConfig(
+        redis_url=redis_url(settings),
+        passkey_keys=keyring.materials("passkeys"),
+        layout=settings.processes.tracker_shards,
+        numbers=shard_numbers(settings),
+    )
+    try:
+        TrackerService(config, sockets, log=_log).run(stop, announce_ready)
+    finally:
+        for listener in sockets:
+            listener.close()
+
+
+def shard_numbers(settings: Settings) -> ShardNumbers:
+    """The settings of the announce path in the tracker's own terms."""
+    given = settings.tracker
+    return ShardNumbers(
+        rules=Rules(
+            interval=given.interval,
+            spread_percent=given.interval_spread_percent,
+            min_interval=given.min_interval,
+            numwant_default=given.numwant_default,
+            numwant_max=given.numwant_max,
+            seats=given.seats,
+            announces_per_minute=given.announces_per_minute,
+        ),
+    )
+
+
+def _log(event: str, **fields: Any) -> None:
+    structlog.get_logger("tracker").info(event, **fields)

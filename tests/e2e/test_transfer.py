@@ -1,0 +1,64 @@
+"""The main job: a real client moves a real file, and the credit is what it says to the byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Site
+from tests.kit.remote import download, eventually, upload
+from tests.kit.torrent_client import TorrentClient
+from tests.kit.torrent_maker import Kind, make_content, make_torrent, sha256
+
+pytestmark = pytest.mark.timeout(180)
+SIZE = 3_000_010
+
+
+@pytest.mark.parametrize("kind", ["v1", "hybrid", "v2"])
+@pytest.mark.parametrize("private", [True, False], ids=["private", "public"])
+def test_a_transfer_is_credited_to_the_byte(
+    site: Site, tmp_path: Path, kind: Kind, private: bool
+) -> None:
+    content = make_content(tmp_path / "seed", f"film-{kind}-{private}.bin", SIZE)
+    uploaded = upload(
+        site.admin,
+        make_torrent(content, kind=kind, private=private),
+        name=content.stem,
+        category=site.category,
+    )
+    info_hash = uploaded["infoHash"]
+    before = site.figures(site.admin), site.figures(site.member)
+
+    seeder, leecher = TorrentClient(tmp_path / "seed"), TorrentClient(tmp_path / "leech")
+    seeder.add(download(site.admin, info_hash))
+    seeder.wait(seeder.is_seeding, what="checking the seed")
+    seeder.wait_for_reply()
+    leecher.add(download(site.member, info_hash))
+    leecher.wait(leecher.is_seeding, what="the transfer")
+    eventually(lambda: _live(site, info_hash), (2, 0))
+    received, sent = leecher.stop(), seeder.stop()
+
+    assert sha256(tmp_path / "leech" / content.name) == sha256(content)
+    assert received[1] >= SIZE
+    assert sent[0] >= SIZE
+    eventually(lambda: _gained(site.figures(site.admin), before[0]), sent)
+    eventually(lambda: _gained(site.figures(site.member), before[1]), received)
+    eventually(lambda: _live(site, info_hash), (0, 0))
+    assert site.admin.get(f"/api/torrents/{info_hash}").json()["stats"]["completed"] == 1
+    seeder.close()
+    leecher.close()
+
+
+def test_the_history_verifies_afterwards(site: Site) -> None:
+    verified = site.installation.command("audit", "verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def _live(site: Site, info_hash: str) -> tuple[int, int]:
+    stats = site.admin.get(f"/api/torrents/{info_hash}").json()["stats"]
+    return stats["seeders"], stats["leechers"]
+
+
+def _gained(now: tuple[int, int], before: tuple[int, int]) -> tuple[int, int]:
+    return now[0] - before[0], now[1] - before[1]
