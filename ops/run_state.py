@@ -15,8 +15,8 @@ from ops.data_folder import is_locked, kept_secret, prepare_folder, write_privat
 from ops.embedded import EmbeddedServers, ServerUrls
 from ops.failures import ServerUnfit
 from ops.migrations.migrate import Migrated, MigrationError, migrate
-from ops.read_models import install_read_models
 from ops.migrations.roles import app_conninfo, login_works
+from ops.read_models import install_read_models
 from ops.server_checks import check_postgres, check_redis
 from ops.settings import Settings
 
@@ -113,12 +113,12 @@ def migrate_to(owner_url: str, settings: Settings) -> Migrated:
     try:
         migrated = migrate(owner_url, app_password=app_password(settings))
         install_read_models(migrated.app_conninfo)
-        return migrated
     except MigrationError as error:
         text = str(error)
         raise ServerUnfit(f"{text[:1].upper()}{text[1:]}.") from None
     except psycopg.OperationalError:
         raise ServerUnfit("The database went away during the migration; start again.") from None
+    return migrated
 
 
 @contextmanager
