@@ -129,9 +129,11 @@ async def _check_input(request: Request, _caller: SignedIn) -> Form | CheckTorre
     if kind != "application/json":
         raise UnsupportedMediaType("Send application/json or multipart/form-data.")
     try:
-        return CheckTorrentBody.model_validate_json(await request.body())
+        return CheckTorrentBody.model_validate(json.loads(await request.body()))
     except ValidationError as fault:
         raise Invalid(validation_message(fault.errors())) from None
+    except (ValueError, RecursionError):
+        raise Invalid("body: not valid JSON") from None
 
 
 _FILE_SCHEMA = {

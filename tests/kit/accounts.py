@@ -33,6 +33,8 @@ def moderator(api: Api, name: str = "mona") -> Browser:
     """A member who may moderate."""
     browser = member(api, name)
     grant(api, browser, "moderator")
+    # A session knows its rights for a second; a new one knows the new right at once.
+    assert browser.log_in(name).status_code == 200
     return browser
 
 
