@@ -34,7 +34,7 @@ DISK_WARN, DISK_FAIL = 5 * GIGABYTE, GIGABYTE
 CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 2.0, 30.0
 MEMORY_WARN_PERCENT = 80
 OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
-PRIVATE_FILES = ("*.secret", "*.key", "*.json")
+PRIVATE_FILES = ("*.secret", "*.kek", "*.kek.wrapped", "*.json")
 
 
 class Level(IntEnum):
