@@ -1,0 +1,42 @@
+"""A credit worker in a process of its own, to be killed: database URL, Redis URL, batch size."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import threading
+from datetime import UTC, datetime
+
+from domain.credit import CreditPolicy
+from interfaces.workers.credit import CreditWorker
+from interfaces.workers.peer_stream import PeerStream, connect_stream
+from projections.credit_fold import CreditFold
+from projections.credit_policy import StandingPolicy
+from tests.projections.peer_sets import hostile_windows
+from tracker import wire
+
+STREAM = wire.stream_name(1, 0)
+POLICY = CreditPolicy(windows=hostile_windows())
+
+
+def month_key(month: str) -> bytes:
+    return hashlib.sha256(month.encode()).digest()
+
+
+def main() -> None:
+    app_url, redis_url, batch_records = sys.argv[1:]
+    worker = CreditWorker(
+        conninfo=app_url,
+        stream=PeerStream(connect_stream(redis_url), STREAM),
+        head=lambda: 3,
+        policies=StandingPolicy(POLICY),
+        address_key=month_key,
+        new_fold=lambda: CreditFold(seed=7),
+        clock=lambda: datetime.now(UTC),
+        batch_records=int(batch_records),
+    )
+    worker.run(threading.Event())
+
+
+if __name__ == "__main__":
+    main()
