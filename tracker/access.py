@@ -26,7 +26,7 @@ from tracker.wire import (
 )
 
 FOLLOW_MILLISECONDS: Final = 1_000
-"""How long a quiet read of the change stream waits; the sequence is compared after each."""
+"""How long a quiet read of the change stream waits; the sequences are compared after each."""
 _PAUSE_SECONDS: Final = 0.25
 _CHANGES_A_READ: Final = 1_000
 
@@ -165,7 +165,7 @@ class AccessFeed:
     def _got_changes(self, reply: Reply) -> None:
         match reply:
             case None:
-                self._ask(self._compare_seq, "GET", ACCESS_SEQ)
+                self._ask(self._got_newest, "XREVRANGE", ACCESS_CHANGES, "+", "-", "COUNT", 1)
             case [[bytes(), [[bytes(first), list()], *_] as entries]]:
                 if _sequence(first) == self.seq + 1:
                     self._apply_all(entries)
@@ -191,18 +191,25 @@ class AccessFeed:
             case _:
                 self._restart("the change stream does not reach back far enough")
 
-    def _compare_seq(self, reply: Reply) -> None:
-        """A quiet stream is right when the published sequence is ours.
+    def _got_newest(self, newest: Reply) -> None:
+        match newest:
+            case [[bytes(number), *_]]:
+                last = _sequence(number)
+            case _:
+                last = -1
+        self._ask(lambda reply: self._compare(last, reply), "GET", ACCESS_SEQ)
 
-        A higher one may just have been written, with its change not yet read; twice in a row
-        it means that the change is lost. A lower one is another history.
+    def _compare(self, last: int, reply: Reply) -> None:
+        """A quiet stream is right when its last change, or the published sequence, is ours.
+
+        The chunks may lag behind the stream, so the higher of the two counts. A higher one
+        than ours may just have been written; twice in a row it means that changes are lost.
+        A lower one is another history.
         """
         published = int(reply) if isinstance(reply, bytes) and reply.isdigit() else -1
-        if published == self.seq:
-            self._doubts = 0
-        else:
-            self._doubts += 1
-        if self._doubts >= 2 or 0 <= published < self.seq:
+        newest = max(last, published)
+        self._doubts = self._doubts + 1 if newest > self.seq or newest < 0 else 0
+        if self._doubts >= 2 or 0 <= newest < self.seq:
             self._doubts = 0
             self._restart("the published sequence is not ours")
             return

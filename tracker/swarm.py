@@ -225,9 +225,13 @@ class Swarm:
         if peer.flags & _SEEDING:
             _add_shares(shares, self._leechers4, self._leechers6, want)
             return shares
-        leeching, seeding = _split(len(self.seen) - self.seeders - 1, self.seeders, want)
-        _add_shares(shares, self._seeders4, self._seeders6, seeding)
         skips = (peer.spot4, peer.spot6)
+        # Counted in endpoints: a client on two families is offered under both.
+        own = (peer.spot4 != NO_SPOT) + (peer.spot6 != NO_SPOT)
+        leechers = _endpoints(self._leechers4, self._leechers6) - own
+        seeders = _endpoints(self._seeders4, self._seeders6)
+        leeching, seeding = _split(leechers, seeders, want)
+        _add_shares(shares, self._seeders4, self._seeders6, seeding)
         _add_shares(shares, self._leechers4, self._leechers6, leeching, skips=skips)
         return shares
 
@@ -281,6 +285,11 @@ def _split(first: int, second: int, want: int) -> tuple[int, int]:
     """Split `want` between two supplies: half each, the odd one to the first, gaps filled."""
     take_second = min(second, want - min(first, (want + 1) // 2))
     return min(first, want - take_second), take_second
+
+
+def _endpoints(ring4: PeerRing | None, ring6: PeerRing | None) -> int:
+    count4 = len(ring4.owners) if ring4 is not None else 0
+    return count4 + (len(ring6.owners) if ring6 is not None else 0)
 
 
 def _add_shares(
