@@ -62,15 +62,14 @@ def v1_files(info: dict[bytes, Value]) -> list[RawFile]:
 
 def v2_files(info: dict[bytes, Value]) -> list[RawFile]:
     """The files of a v2 or hybrid `info`, in the order of the tree. Raises `MetainfoRefused`."""
-    tree = info.get(b"file tree")
-    if not isinstance(tree, dict):
-        raise MetainfoRefused("file_tree_invalid", "info needs a file tree")
     found: list[RawFile] = []
-    waiting: list[tuple[Parts, Value]] = [((), tree)]
+    waiting: list[tuple[Parts, Value | None]] = [((), info.get(b"file tree"))]
     while waiting and len(found) <= MAX_FILES:
         parts, node = waiting.pop()
         if not isinstance(node, dict):
-            raise MetainfoRefused("file_tree_invalid", "the file tree has something else in it")
+            raise MetainfoRefused(
+                "file_tree_invalid", "the file tree must have files and folders only"
+            )
         if b"" in node:
             found.append(_v2_file(parts, node))
         else:
