@@ -12,7 +12,7 @@ from application.ports import Writes
 from application.store.keyring import Keyring
 from application.store.log import EventLog
 from application.store.topics import TopicRegistry
-from domain.kernel import Claim, Envelope, Fact, Meta, Recorded
+from domain.kernel import Claim, Envelope, Fact, Meta, Private, Recorded
 from projections.engine import Cursor
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,7 +56,15 @@ class WeatherNoted(Fact, frozen=True):
     text: str
 
 
-FACTS: tuple[type[Fact], ...] = (JarOpened, JarClosed, MarblesAdded, WeatherNoted)
+class NoteLeft(Fact, frozen=True):
+    """Somebody left a note that only some may read."""
+
+    TOPIC: ClassVar[str] = "note.left.1"
+
+    text: Private
+
+
+FACTS: tuple[type[Fact], ...] = (JarOpened, JarClosed, MarblesAdded, WeatherNoted, NoteLeft)
 
 
 class Jars:
