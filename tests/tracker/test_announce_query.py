@@ -203,7 +203,20 @@ VALUES = st.one_of(
     st.sampled_from([b"h" * 20, b"%41" * 20, b"%", b"", b"started", "٣".encode()]),
 )
 NAMES = st.sampled_from(
-    ["info_hash", "peer_id", "port", "uploaded", "downloaded", "left", "event", "numwant", "key", "compact", "passkey", "ip"]
+    [
+        "info_hash",
+        "peer_id",
+        "port",
+        "uploaded",
+        "downloaded",
+        "left",
+        "event",
+        "numwant",
+        "key",
+        "compact",
+        "passkey",
+        "ip",
+    ]
 )
 
 

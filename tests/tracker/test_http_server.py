@@ -1,0 +1,182 @@
+"""Connections of the announce port: kept, closed, partial, too many, too slow."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.tracker.running_tracker import (
+    Feed,
+    RunningTracker,
+    account,
+    announce_path,
+    body_of,
+    eventually,
+    general_key,
+    read_all,
+    request,
+    running_tracker,
+    torrent,
+)
+from tracker.http_server import HttpLimits
+from tracker.shard import ShardNumbers
+
+PATH = announce_path(general_key(1), 10)
+LIMITS = HttpLimits(header_seconds=1.5, idle_seconds=1.5, connections=12, connections_per_address=8)
+
+
+@pytest.fixture
+def tracker(redis_url: str) -> Iterator[RunningTracker]:
+    Feed(redis_url).publish([account(1)], [torrent(10)])
+    with running_tracker(redis_url, ShardNumbers(limits=LIMITS)) as tracker:
+        yield tracker
+
+
+@pytest.fixture
+def connection(tracker: RunningTracker) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", tracker.port), timeout=10) as connection:
+        yield connection
+
+
+def read_response(connection: socket.socket, received: bytes = b"") -> tuple[bytes, bytes]:
+    """One response by its Content-Length, and what came after it."""
+    while b"\r\n\r\n" not in received:
+        chunk = connection.recv(65536)
+        assert chunk, received
+        received += chunk
+    head, _, rest = received.partition(b"\r\n\r\n")
+    size = int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
+    while len(rest) < size:
+        rest += connection.recv(65536)
+    return head + b"\r\n\r\n" + rest[:size], rest[size:]
+
+
+def get(path: str, version: str = "1.1", *headers: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/{version}", *headers, "", ""]).encode()
+
+
+def test_connection_is_kept_and_then_closed_on_wish(connection: socket.socket) -> None:
+    for _ in range(3):
+        connection.sendall(get(PATH))
+        response, rest = read_response(connection)
+        assert body_of(response)[b"complete"] == 1
+        assert rest == b""
+    connection.sendall(get(PATH, "1.1", "Connection: close"))
+    assert b"\r\nConnection: close\r\n" in read_all(connection)
+
+
+def test_old_version_closes_unless_asked(tracker: RunningTracker) -> None:
+    with socket.create_connection(("127.0.0.1", tracker.port), timeout=10) as old:
+        old.sendall(get(PATH, "1.0", "Connection: keep-alive"))
+        response, _ = read_response(old)
+        assert b"\r\nConnection: keep-alive\r\n" in response
+        old.sendall(get(PATH, "1.0"))
+        assert b"complete" in read_all(old)
+
+
+def test_request_in_pieces(connection: socket.socket) -> None:
+    raw = get(PATH, "1.1", "Connection: close")
+    for start in range(0, len(raw), 40):
+        connection.sendall(raw[start : start + 40])
+    assert body_of(read_all(connection))[b"complete"] == 1
+
+
+def test_requests_in_one_piece_are_answered_in_turn(connection: socket.socket) -> None:
+    refused = get(announce_path("0" * 32, 10))
+    connection.sendall(get(PATH) + refused * 5 + get("/health") + get(PATH))
+    rest = b""
+    bodies = []
+    for _ in range(8):
+        response, rest = read_response(connection, rest)
+        bodies.append(response.partition(b"\r\n\r\n")[2])
+    assert b"complete" in bodies[0]
+    assert all(b"Invalid passkey" in body for body in bodies[1:6])
+    assert bodies[6].startswith(b"{")
+    assert b"complete" in bodies[7]
+
+
+def test_many_small_requests_in_one_piece(tracker: RunningTracker) -> None:
+    with socket.create_connection(("127.0.0.1", tracker.port), timeout=10) as connection:
+        one = b"GET /announce HTTP/1.1\r\n\r\n"
+        connection.sendall(one * 400)
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection).count(b"Missing info_hash") == 400
+
+
+def test_half_closed_client_gets_its_answer(connection: socket.socket) -> None:
+    connection.sendall(get(PATH))
+    connection.shutdown(socket.SHUT_WR)
+    assert body_of(read_all(connection))[b"complete"] == 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"POST /announce HTTP/1.1\r\n\r\n", b"405"),
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET /scrape HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET /announcer HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET / HTTP/3\r\n\r\n", b"505"),
+        (b"GET /" + b"x" * 4096 + b" HTTP/1.1\r\n\r\n", b"431"),
+        (b"\x16\x03\x01" + bytes(5000), b"431"),
+    ],
+)
+def test_other_requests_get_a_status_and_the_end(
+    connection: socket.socket, raw: bytes, status: bytes
+) -> None:
+    connection.sendall(raw)
+    assert read_all(connection).startswith(b"HTTP/1.1 " + status + b" ")
+
+
+def test_key_in_path_and_query_is_refused(tracker: RunningTracker) -> None:
+    answer = body_of(request(tracker.port, PATH + "&passkey=" + general_key(1)))
+    assert answer == {b"failure reason": b"Passkey given twice"}
+
+
+def test_slow_request_and_idle_connection_are_dropped(tracker: RunningTracker) -> None:
+    slow = socket.create_connection(("127.0.0.1", tracker.port), timeout=10)
+    idle = socket.create_connection(("127.0.0.1", tracker.port), timeout=10)
+    with slow, idle:
+        slow.sendall(b"GET /ann")
+        idle.sendall(get(PATH))
+        read_response(idle)
+        assert slow.recv(1) == b""
+        assert idle.recv(1) == b""
+    assert body_of(request(tracker.port, PATH))[b"complete"] == 1
+
+
+def test_one_address_cannot_take_all_connections(tracker: RunningTracker) -> None:
+    held = []
+    for _ in range(8):
+        connection = socket.create_connection(("127.0.0.1", tracker.port), timeout=10)
+        connection.sendall(b"GET ")
+        held.append(connection)
+    eventually(
+        lambda: tracker.service.counters.connections >= 8, "the connections are not accepted"
+    )
+    with socket.create_connection(("127.0.0.1", tracker.port), timeout=10) as refused:
+        refused.sendall(get(PATH))
+        assert is_closed(refused)
+    assert body_of(request(tracker.port, PATH, "::1"))[b"complete"] == 1
+    for connection in held:
+        connection.close()
+    eventually(
+        lambda: b"complete" in try_request(tracker.port), "closed connections are not given back"
+    )
+
+
+def is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def try_request(port: int) -> bytes:
+    try:
+        return request(port, PATH)
+    except OSError:
+        return b""
