@@ -33,8 +33,10 @@ class TorrentClient:
         self.folder = folder
         settings = {"listen_interfaces": listen, "upload_rate_limit": upload_limit}
         self._session = lt.session({**LOOPBACK_ONLY, **settings})
-        # Peers on loopback are local ones, which are in a class without limits of its own.
-        self._session.set_peer_class_filter(lt.ip_filter())
+        # Peers on loopback are in a class without limits unless they are put into the global one.
+        everyone = lt.ip_filter()
+        everyone.add_rule("0.0.0.0", "255.255.255.255", 1 << lt.session.global_peer_class_id)
+        self._session.set_peer_class_filter(everyone)
         self._handle: Any = None
         self._alerts: list[Any] = []
         self.replies: list[str] = []
