@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -28,6 +29,10 @@ CREATE TABLE categories (
 );
 CREATE INDEX ON categories (parent);
 """
+
+
+_WORD = re.compile(r"[A-Za-z0-9-]{1,300}")
+"""What an id or a slug is made of; nothing else is looked up."""
 
 
 class CategoryRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +136,8 @@ def find_category(conn: Connection, category: UUID) -> CategoryRow | None:
 
 def category_branch(conn: Connection, category: str) -> list[UUID]:
     """The category with this id or slug, and its direct children; empty when there is none."""
+    if not _WORD.fullmatch(category):
+        return []
     with conn.cursor(row_factory=class_row(_CategoryId)) as cursor:
         rows = cursor.execute(
             """

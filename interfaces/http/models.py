@@ -18,12 +18,21 @@ def _no_control_characters(text: str) -> str:
     # PostgreSQL text cannot hold NUL, and the others have no business in a single line.
     if any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise ValueError("must not contain control characters")
-    return text
+    return _no_lone_surrogate(text)
 
 
 def _no_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("must not contain NUL characters")
+    return _no_lone_surrogate(text)
+
+
+def _no_lone_surrogate(text: str) -> str:
+    # JSON can spell half of a pair (`"\\ud800"`), which no UTF-8 and so no fact can hold.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain half of a surrogate pair") from None
     return text
 
 

@@ -83,6 +83,15 @@ def read_cursor(cursor: str, *kinds: type) -> tuple[str | int, ...]:
     for key in keys:
         if isinstance(key, int) and not -(2**63) <= key < 2**63:
             raise BadCursor()
-        if isinstance(key, str) and "\0" in key:
+        if isinstance(key, str) and ("\0" in key or not _is_text(key)):
             raise BadCursor()
     return tuple(keys)
+
+
+def _is_text(text: str) -> bool:
+    """Whether UTF-8 can hold it: JSON can spell half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -60,7 +60,7 @@ def upload(browser: Browser, content: bytes, **fields: Any) -> Response:
     return browser.post("/api/torrents", data=form, files=files)
 
 
-def uploaded(browser: Browser, name: str = "Leaves of Grass", **fields: Any) -> dict[str, Any]:
+def uploaded(browser: Browser, name: str = "Leaves of Grass", /, **fields: Any) -> dict[str, Any]:
     """Upload a torrent of that name; the `data` of the answer."""
     reply = upload(browser, torrent_file(name), **fields)
     assert reply.status_code == 200, reply.text
