@@ -172,6 +172,12 @@ def test_leeching_is_no_seeding_and_stopped_ends_it_whatever_it_says() -> None:
         assert model.holdings[ACCOUNT, TORRENT].left == 0
 
 
+def test_nothing_is_concluded_across_six_hours_of_silence() -> None:
+    back = at(6 * 3600 + 1)
+    assert credited(at(0), back).seed_time == 0
+    assert credited(at(0, left=5), back).snatches == 0
+
+
 def test_completion_counts_once() -> None:
     done = at(600, down=100, event=PeerEvent.COMPLETED)
     again = at(9_000, left=5)
