@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from application.password_proofs import (
     CHALLENGE_LIFE,
@@ -143,7 +145,7 @@ def test_challenges_end_after_five_minutes(proofs: PasswordProofs, redis: Redis)
 
 
 def test_challenges_are_unavailable_while_redis_is_away() -> None:
-    with Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2) as away:
+    with Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0)) as away:
         challenges = RedisChallenges(away)
         with pytest.raises(Unavailable):
             challenges.put("pow", uuid4().hex, b"")

@@ -6,10 +6,25 @@ from collections.abc import Iterator
 
 import pytest
 
+from projections.registry import ALL
 from tests.kit.accounts import administrator, member, moderator
-from tests.kit.api import Api, running_api
+from tests.kit.api import Api, install_read_models, running_api
 from tests.kit.browser import Browser
-from tests.kit.servers import Database
+from tests.kit.servers import Database, TestServers
+
+
+@pytest.fixture(scope="session")
+def with_read_models(servers: TestServers) -> Iterator[Database]:
+    """A database with empty read models, made once to be cloned."""
+    with servers.database() as made:
+        install_read_models(made.app_url, ALL)
+        yield made
+
+
+@pytest.fixture
+def database(servers: TestServers, with_read_models: Database) -> Iterator[Database]:
+    with servers.database(like=with_read_models) as fresh:
+        yield fresh
 
 
 @pytest.fixture

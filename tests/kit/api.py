@@ -112,6 +112,13 @@ class Api:
         return [recorded.envelope.fact.TOPIC for recorded in self.log.read(0, 10_000)[0]]
 
 
+def install_read_models(app_url: str, projections: Sequence[Projection]) -> None:
+    with psycopg.connect(app_url, autocommit=True) as conn:
+        for projection in projections:
+            install(conn, projection)
+        accounting.install(conn)
+
+
 @contextmanager
 def running_api(
     app_url: str,
@@ -122,6 +129,7 @@ def running_api(
     probes: Mapping[str, Callable[[], None]] | None = None,
 ) -> Iterator[Api]:
     """An application on a fresh database and an empty Redis."""
+    install_read_models(app_url, projections)
     redis = Redis.from_url(redis_url)
     keyring = Keyring.generate()
     log = EventLog(app_url, keyring, registry())
@@ -129,10 +137,6 @@ def running_api(
     with ConnectionPool(
         app_url, min_size=1, max_size=6, open=False, kwargs={"autocommit": True}
     ) as pool:
-        with pool.connection() as conn:
-            for projection in projections:
-                install(conn, projection)
-            accounting.install(conn)
         fresh = ReadYourWrites(pool, log, projections, wake=lambda: None)
         bus = Bus(log, HANDLERS, after_commit=fresh, taken=TAKEN)
         services = HttpServices(

@@ -48,10 +48,18 @@ class TestServers:
         self._template: str | None = None
 
     @contextmanager
-    def database(self, *, migrated: bool = True) -> Iterator[Database]:
-        """A database of its own, cloned from the migrated template or empty; dropped at the end."""
+    def database(
+        self, *, migrated: bool = True, like: Database | None = None
+    ) -> Iterator[Database]:
+        """A database of its own, cloned from the migrated template or empty; dropped at the end.
+
+        `like` is another one to clone instead; nobody may be connected to it.
+        """
         name = f"test_{uuid4().hex}"
-        self._create(name, self._migrated_template() if migrated else None)
+        if like is not None:
+            self._create(name, urlsplit(like.owner_url).path.removeprefix("/"))
+        else:
+            self._create(name, self._migrated_template() if migrated else None)
         owner = _with_database(self.owner_url, name)
         try:
             yield Database(owner, _with_login(owner, APP_ROLE, APP_PASSWORD))
