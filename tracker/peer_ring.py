@@ -74,10 +74,19 @@ class PeerRing:
         return chosen
 
     def slices(self, want: int, skip: int, roll: float) -> bytes:
-        """The endpoints of `spans`, joined."""
+        """The endpoints of `spans`, joined; nearly always one slice, or two around `skip`."""
         width = self.width
         endpoints = self.endpoints
-        start = int(roll * len(self.owners))
-        if skip < 0 and start + want <= len(self.owners):
-            return bytes(endpoints[start * width : (start + want) * width])
-        return b"".join([endpoints[a * width : b * width] for a, b in self.spans(want, skip, roll)])
+        size = len(self.owners)
+        first = int(roll * size)
+        stop = first + want
+        if want >= size - (skip >= 0):
+            first, stop = 0, size
+        elif stop >= size:
+            return b"".join(
+                [endpoints[a * width : b * width] for a, b in self.spans(want, skip, roll)]
+            )
+        if first <= skip < stop:
+            after = endpoints[(skip + 1) * width : (stop + 1) * width]
+            return bytes(endpoints[first * width : skip * width] + after)
+        return bytes(endpoints[first * width : stop * width])

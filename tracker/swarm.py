@@ -22,6 +22,7 @@ _SEATS: Final = range(1 << SEAT_BITS)
 _PEER: Final = struct.Struct("<20sIBBHIQQQII")
 _PEER_SIZE: Final = 64
 _SPOT: Final = struct.Struct("<I")
+_FLAGS_AT: Final = 25
 _SPOT4_AT: Final = 56
 _SPOT6_AT: Final = 60
 if _PEER.size != _PEER_SIZE:
@@ -200,6 +201,8 @@ class Swarm:
         A seeder gets leechers. A leecher gets as many leechers as seeders where both are
         plenty, as leechers must find each other too. `roll` in [0, 1) is the random offset.
         """
+        if self._leechers6 is None and self._seeders6 is None:
+            return self._choose_v4(slot, want, roll), b""
         peers4 = peers6 = b""
         for ring, take, skip in self._shares(slot, want):
             if ring.width == V4_SIZE:
@@ -207,6 +210,23 @@ class Swarm:
             else:
                 peers6 += ring.slices(take, skip, roll)
         return peers4, peers6
+
+    def _choose_v4(self, slot: int, want: int, roll: float) -> bytes:
+        """`choose` for the swarms that have one family only: the common case, kept short."""
+        at = slot * _PEER_SIZE
+        seeders, leechers = self._seeders4, self._leechers4
+        if self._records[at + _FLAGS_AT] & _SEEDING:
+            if leechers is None:
+                return b""
+            return leechers.slices(min(want, len(leechers.owners)), -1, roll)
+        seeds = len(seeders.owners) if seeders is not None else 0
+        others = len(leechers.owners) - 1 if leechers is not None else 0
+        leeching, seeding = _split(others, seeds, want)
+        chosen = seeders.slices(seeding, -1, roll) if seeders is not None and seeding else b""
+        if leechers is not None and leeching > 0:
+            (spot,) = _SPOT.unpack_from(self._records, at + _SPOT4_AT)
+            chosen += leechers.slices(leeching, spot, roll)
+        return chosen
 
     def choose_listed(self, slot: int, want: int, roll: float) -> list[ListedPeer]:
         """The same choice with peer ids, for a dictionary reply."""

@@ -35,6 +35,8 @@ UNAVAILABLE = {
     b"retry in": b"1",
 }
 QUICK = ShardNumbers(pending_seconds=0.3)
+# So long that a busy machine does not turn a wait into a refusal.
+PATIENT = ShardNumbers(pending_seconds=30)
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ class Waiting:
 
 
 def test_answer_waits_for_its_record(feed: Feed, gate: RedisGate) -> None:
-    with running_tracker(gate.url) as tracker:
+    with running_tracker(gate.url, PATIENT) as tracker:
         gate.loses_replies = True
         waiting = Waiting(tracker.port, announce_path(general_key(1), 10))
         eventually(lambda: len(feed.records()) == 1, "the record did not reach Redis")
@@ -85,7 +87,7 @@ def test_answer_waits_for_its_record(feed: Feed, gate: RedisGate) -> None:
 
 
 def test_lost_replies_are_resolved_without_a_second_record(feed: Feed, gate: RedisGate) -> None:
-    with running_tracker(gate.url) as tracker:
+    with running_tracker(gate.url, PATIENT) as tracker:
         assert REASON not in tracker.announce(general_key(1), 10)
         gate.loses_replies = True
         first = Waiting(tracker.port, announce_path(general_key(2), 10, "b", port=5002))
@@ -101,7 +103,7 @@ def test_lost_replies_are_resolved_without_a_second_record(feed: Feed, gate: Red
 
 
 def test_commands_that_never_arrived_are_sent_again(feed: Feed, gate: RedisGate) -> None:
-    with running_tracker(gate.url) as tracker:
+    with running_tracker(gate.url, PATIENT) as tracker:
         gate.silent = True
         waiting = Waiting(tracker.port, announce_path(general_key(1), 10))
         assert not waiting.is_answered()
@@ -144,7 +146,7 @@ def test_absent_redis_means_come_again(feed: Feed, gate: RedisGate) -> None:
 
 
 def test_waiting_answers_are_bounded(feed: Feed, gate: RedisGate) -> None:
-    with running_tracker(gate.url, ShardNumbers(pending_answers=3)) as tracker:
+    with running_tracker(gate.url, ShardNumbers(pending_answers=3, pending_seconds=30)) as tracker:
         gate.silent = True
         taken = [
             Waiting(tracker.port, announce_path(general_key(n), 10, f"n{n}", port=5000 + n))
@@ -238,7 +240,7 @@ def test_epoch_counter_behind_its_stream_catches_up(feed: Feed, redis_url: str) 
 
 
 def test_stop_answers_what_was_taken(feed: Feed, gate: RedisGate) -> None:
-    with running_tracker(gate.url) as tracker:
+    with running_tracker(gate.url, PATIENT) as tracker:
         gate.silent = True
         waiting = Waiting(tracker.port, announce_path(general_key(1), 10))
         assert not waiting.is_answered()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,3 +54,9 @@ def test_only_32_lower_case_hex_digits_are_read(raw: bytes) -> None:
 def test_upper_case_is_another_text() -> None:
     assert read_passkey(b"AB" * 16) is None
     assert read_passkey(b"ab" * 16) == b"\xab" * 16
+
+
+def test_key_of_torrent_zero_opens_nothing() -> None:
+    told = struct.pack(">IBII", 7, 2, 0, 0)
+    forged = struct.pack(">I", 7) + hashlib.blake2b(told, key=KEYS[1], digest_size=12).digest()
+    assert not PasskeyCheck(KEYS).opens(forged, 1, 0, 0)

@@ -102,22 +102,24 @@ _unescape_hash = lru_cache(maxsize=32_768)(unescape)
 def parse_announce(query: bytes) -> AnnounceRequest:
     """Read the query of an announce, without its leading `?`. Raises Refusal."""
     values = _read_parameters(query)
-    passkey = values.get(b"passkey", b"")
+    get = values.get
+    passkey = get(b"passkey", b"")
     if b"?" in passkey:
         raise Refusal("second_question_mark", "A second ? stands where & belongs.")
+    # By position: keywords would cost a quarter of the whole parse.
     return AnnounceRequest(
-        info_hash=_read_info_hash(values.get(b"info_hash")),
-        peer_id=_read_peer_id(values.get(b"peer_id")),
-        port=_read_port(values.get(b"port")),
-        uploaded=_read_total("uploaded", values.get(b"uploaded", b"")),
-        downloaded=_read_total("downloaded", values.get(b"downloaded", b"")),
-        left=_read_left(values.get(b"left", b"")),
-        event=_EVENTS.get(values.get(b"event", b""), EVENT_NONE),
-        numwant=_read_numwant(values.get(b"numwant", b"")),
-        key=_read_key(values.get(b"key", b"")),
-        compact=values.get(b"compact") != b"0",
-        no_peer_id=values.get(b"no_peer_id") == b"1",
-        passkey=passkey,
+        _read_info_hash(get(b"info_hash")),
+        _read_peer_id(get(b"peer_id")),
+        _read_port(get(b"port", b"")),
+        _read_total("uploaded", get(b"uploaded", b"")),
+        _read_total("downloaded", get(b"downloaded", b"")),
+        _read_left(get(b"left", b"")),
+        _EVENTS.get(get(b"event", b""), EVENT_NONE),
+        _read_numwant(get(b"numwant", b"")),
+        _read_key(get(b"key", b"")),
+        get(b"compact") != b"0",
+        get(b"no_peer_id") == b"1",
+        passkey,
     )
 
 
@@ -148,7 +150,7 @@ def _read_info_hash(raw: bytes | None) -> bytes:
 def _read_peer_id(raw: bytes | None) -> bytes:
     if not raw:
         raise Refusal("peer_id_missing", "Missing peer_id")
-    peer_id = unescape(raw)
+    peer_id = unescape(raw) if b"%" in raw else raw
     if peer_id is None:
         raise Refusal("peer_id_escape", "Invalid peer_id: broken percent escape")
     if len(peer_id) != 20:
@@ -156,7 +158,7 @@ def _read_peer_id(raw: bytes | None) -> bytes:
     return peer_id
 
 
-def _read_port(raw: bytes | None) -> int:
+def _read_port(raw: bytes) -> int:
     if not raw:
         raise Refusal("port_missing", "Missing port")
     # isdigit of bytes knows ASCII only; int() alone would take signs, blanks and underscores.
