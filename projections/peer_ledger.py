@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -13,6 +12,7 @@ import numpy as np
 from psycopg import sql
 from psycopg.rows import class_row
 
+from application.store.chain import GENESIS, batch_hash
 from domain.credit import MICROSECONDS
 from projections.binary_rows import RowFormat, RowsUnreadable
 from projections.engine import Connection, tuples
@@ -21,7 +21,6 @@ from projections.peer_records import LAYOUT, Ints, Records
 BATCHES_AT_ONCE: Final = 2_000
 RECORDS_AT_ONCE: Final = 100_000
 """Records per query when reading back: about 20 MB on the way; smaller costs more a record."""
-FIRST_PREVIOUS: Final = bytes(32)
 EPOCH: Final = date(1970, 1, 1)
 _DAY: Final = 86_400 * MICROSECONDS
 _ADDRESSES_KEPT: Final = 200_000
@@ -77,11 +76,9 @@ class LedgerDamaged(Exception):
         self.reason = reason
 
 
-def try_lease(conn: Connection, stream: str) -> bool:
-    """Become the one archiver of a stream for the life of this connection; False when another is."""
-    row = (
-        tuples(conn).execute("SELECT pg_try_advisory_lock(4714, hashtext(%s))", [stream]).fetchone()
-    )
+def try_lease(conn: Connection, name: str) -> bool:
+    """Become the one archiver for the life of this connection; False while another is."""
+    row = tuples(conn).execute("SELECT pg_try_advisory_lock(4714, hashtext(%s))", [name]).fetchone()
     return row is not None and bool(row[0])
 
 
@@ -126,13 +123,17 @@ def digest_records(records: Records) -> bytes:
 
 
 def hash_batch(batch: Batch) -> bytes:
-    """The batch's link in the chain; the formula of `ledger.append_batch`."""
-    whole = hashlib.sha256(batch.previous + struct.pack(">q", batch.seq))
-    for text in (batch.stream, batch.first_id, batch.last_id):
-        packed = text.encode()
-        whole.update(struct.pack(">i", len(packed)) + packed)
-    whole.update(struct.pack(">iq", batch.records, batch.log_position) + batch.digest)
-    return whole.digest()
+    """The batch's link in the chain, from its row."""
+    return batch_hash(
+        batch.previous,
+        batch.seq,
+        stream=batch.stream,
+        first_id=batch.first_id,
+        last_id=batch.last_id,
+        records=batch.records,
+        log_position=batch.log_position,
+        digest=batch.digest,
+    )
 
 
 def archive(
@@ -219,7 +220,7 @@ def read_batches(
     Raises `LedgerDamaged` at the first that fails. Memory holds `RECORDS_AT_ONCE` records.
     """
     before = list_batches(conn, after_seq - 1, 1) if after_seq else []
-    previous = before[0].hash if before else FIRST_PREVIOUS
+    previous = before[0].hash if before else GENESIS
     expected = after_seq + 1
     while batches := list_batches(conn, expected - 1):
         for group in _grouped(batches):
@@ -310,7 +311,7 @@ def verify_batches(
 
     Run it in one REPEATABLE READ transaction. `progress` is told the records checked so far.
     """
-    count, total, head = 0, 0, FIRST_PREVIOUS
+    count, total, head = 0, 0, GENESIS
     for batch, records in read_batches(conn):
         count, total, head = batch.seq, total + len(records), batch.hash
         if progress is not None:

@@ -1,10 +1,10 @@
-"""The credit worker: archives one shard's peer records in the ledger and folds what it archived."""
+"""The credit worker: archives the shards' peer records in the ledger and folds what it archived."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -27,8 +27,8 @@ from projections.accounting_replay import refold
 from projections.credit_fold import CreditFold
 from projections.credit_policy import PolicySource
 from projections.engine import Connection
-from projections.peer_ledger import AddressHasher, archive, newest_batch, try_lease
-from projections.peer_records import as_kept, unpack
+from projections.peer_ledger import AddressHasher, Batch, archive, newest_batch, try_lease
+from projections.peer_records import Records, as_kept, unpack
 
 TAIL_SECONDS: Final = 2 * 1800 + 300
 """Peer life of the tracker: it restarts from this much of the stream."""
@@ -42,24 +42,26 @@ FLUSH_ROWS: Final = 5_000
 An upserted row costs three times an archived record (measured), so a busy shard gathers.
 """
 TRANSIENT: Final = (psycopg.Error, redis.RedisError, OSError, Unavailable)
+LEASE: Final = "accounting"
+"""One lease for all shards: the fold is the only writer of the accounting tables."""
 START: Final = Position(ledger_seq=0, log_position=0)
 
 _logger = structlog.get_logger("credit")
 
 
 class CreditWorker:
-    """One stream's archiver and fold; its arrays are rebuilt from the ledger at each start.
+    """Archiver and fold of all shards' streams; arrays are rebuilt from the ledger at each start.
 
     `head` gives the event log's last position, `address_key` the key of a month ("2026-11"),
-    `new_fold` an empty fold, `clock` the time in UTC. Of several workers on one stream the
-    one that holds the lease works, the others stand by.
+    `new_fold` an empty fold, `clock` the time in UTC. Of several workers the one that
+    holds the lease works, the others stand by.
     """
 
     def __init__(
         self,
         *,
         conninfo: str,
-        stream: PeerStream,
+        streams: Sequence[PeerStream],
         head: Callable[[], int],
         policies: PolicySource,
         address_key: Callable[[str], bytes],
@@ -69,18 +71,18 @@ class CreditWorker:
         tail_seconds: int = TAIL_SECONDS,
     ) -> None:
         self._conninfo = conninfo
-        self._stream = stream
+        self._streams = tuple(streams)
         self._head = head
         self._policies = policies
         self._addresses = AddressHasher(address_key)
         self._new_fold = new_fold
         self._clock = clock
         self._batch_records = batch_records
-        self._tail = Tail(tail_seconds)
+        self._tails = {stream.name: Tail(tail_seconds) for stream in streams}
         self._conn: Connection | None = None
         self._fold: CreditFold | None = None
         self._position = START
-        self._last_id = FIRST_ID
+        self._last_ids: dict[str, str] = {}
         self._flushed_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -107,7 +109,7 @@ class CreditWorker:
             self.close()
 
     def step(self) -> int:
-        """Archive and fold one batch; the number of its records, 0 when there was none.
+        """Archive and fold one batch of each stream; the number of records, 0 when all are idle.
 
         Raises what the servers raise. What was committed is then found again in the ledger,
         what was not is still in the stream.
@@ -116,15 +118,23 @@ class CreditWorker:
         if conn is None:
             return 0
         fold = self._fold or self._rebuild(conn)
-        drained = self._stream.drain(self._last_id, self._batch_records)
-        if drained is None:
+        moved = sum(self._advance(conn, fold, stream) for stream in self._streams)
+        if not moved:
             self._flush_rest(conn, fold)
-            self._stream.check(self._last_id)
+        return moved
+
+    def _advance(self, conn: Connection, fold: CreditFold, stream: PeerStream) -> int:
+        """Archive the stream's next batch, and trim what is neither new nor needed."""
+        last_id = self._last_ids[stream.name]
+        drained = stream.drain(last_id, self._batch_records)
+        if drained is None:
+            stream.check(last_id)
         else:
-            self._archive(conn, fold, drained)
-        trimmable = self._tail.pass_over(int(self._clock().timestamp()) * MICROSECONDS)
+            self._archive(conn, fold, stream.name, drained)
+        now = int(self._clock().timestamp()) * MICROSECONDS
+        trimmable = self._tails[stream.name].pass_over(now)
         if trimmable is not None:
-            self._stream.trim(trimmable)
+            stream.trim(trimmable)
         return drained.records if drained else 0
 
     def close(self) -> None:
@@ -148,7 +158,7 @@ class CreditWorker:
             connect_timeout=10,
             application_name="trackarr credit",
         )
-        if not try_lease(conn, self._stream.name):
+        if not try_lease(conn, LEASE):
             conn.close()
             return None
         self._conn = conn
@@ -158,7 +168,8 @@ class CreditWorker:
         """Fold the whole ledger; what lies behind the tables' position is marked as changed."""
         install(conn)
         fold = self._new_fold()
-        self._tail.clear()
+        for tail in self._tails.values():
+            tail.clear()
         began = time.monotonic()
         stored = read_position(conn)
         flushed = refold(
@@ -167,22 +178,26 @@ class CreditWorker:
             self._policies,
             after=START,
             upto_seq=stored.ledger_seq,
-            seen=self._tail.note,
+            seen=self._note,
         )
         settle(fold)
-        position = refold(conn, fold, self._policies, after=flushed, seen=self._tail.note)
-        newest = newest_batch(conn, self._stream.name)
-        self._last_id = newest.last_id if newest else FIRST_ID
+        position = refold(conn, fold, self._policies, after=flushed, seen=self._note)
+        for stream in self._streams:
+            newest = newest_batch(conn, stream.name)
+            self._last_ids[stream.name] = newest.last_id if newest else FIRST_ID
         self._position, self._fold = position, fold
         _logger.info(
             "credit.rebuilt",
-            stream=self._stream.name,
             batch=position.ledger_seq,
             seconds=round(time.monotonic() - began, 3),
         )
         return fold
 
-    def _archive(self, conn: Connection, fold: CreditFold, drained: Drained) -> None:
+    def _note(self, batch: Batch, records: Records) -> None:
+        if batch.stream in self._tails:
+            self._tails[batch.stream].note(batch, records)
+
+    def _archive(self, conn: Connection, fold: CreditFold, stream: str, drained: Drained) -> None:
         """One transaction: the batch, its records and, when due, the tables; then take note.
 
         The log's head is read first: policy means as known before this batch.
@@ -197,7 +212,7 @@ class CreditWorker:
             seq = archive(
                 conn,
                 records,
-                stream=self._stream.name,
+                stream=stream,
                 first_id=drained.first_id,
                 last_id=drained.last_id,
                 log_position=log_position,
@@ -210,8 +225,9 @@ class CreditWorker:
                 flush(conn, fold, position)
         if due:
             self._settled(fold)
-        self._fold, self._position, self._last_id = fold, position, drained.last_id
-        self._tail.add(fold.latest_at, drained.last_id)
+        self._fold, self._position = fold, position
+        self._last_ids[stream] = drained.last_id
+        self._tails[stream].add(int(records["at"].max()), drained.last_id)
 
     def _flush_due(self, fold: CreditFold) -> bool:
         waited = time.monotonic() - self._flushed_at

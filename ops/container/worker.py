@@ -47,7 +47,7 @@ def run(settings: Settings) -> None:
         loops = {
             "projections": projections.run,
             "access": AccessWorker(access_publisher(base)).run,
-            **{f"credit-{shard}": credit_worker(base, shard).run for shard in shards(settings)},
+            "credit": credit_worker(base).run,
         }
         ended: list[str] = []
         threads = [_started(name, loop, stop, ended) for name, loop in loops.items()]
@@ -66,14 +66,14 @@ def shards(settings: Settings) -> range:
     return range(settings.processes.tracker_shards)
 
 
-def credit_worker(base: Foundation, shard: int) -> CreditWorker:
-    """The archiver and fold of one shard's stream."""
+def credit_worker(base: Foundation) -> CreditWorker:
+    """The archiver and fold of all shards' streams."""
     settings = base.settings
     layout = settings.processes.tracker_shards
-    stream = PeerStream(connect_stream(redis_url(settings)), stream_name(layout, shard))
+    client = connect_stream(redis_url(settings))
     return CreditWorker(
         conninfo=database_url(settings),
-        stream=stream,
+        streams=[PeerStream(client, stream_name(layout, shard)) for shard in shards(settings)],
         head=base.log.head,
         policies=StandingPolicy(CreditPolicy()),
         address_key=address_keys(base),

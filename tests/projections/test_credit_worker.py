@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -50,14 +50,14 @@ class Site:
     def worker(
         self,
         *,
-        stream: PeerStream | None = None,
+        streams: Sequence[PeerStream] = (),
         new_fold: Callable[[], CreditFold] = lambda: CreditFold(seed=5),
         policies: PolicySource | None = None,
         batch_records: int = 500,
     ) -> CreditWorker:
         worker = CreditWorker(
             conninfo=self.app_url,
-            stream=stream or PeerStream(self.client, STREAM),
+            streams=streams or [PeerStream(self.client, STREAM)],
             head=lambda: self.head,
             policies=policies or StandingPolicy(POLICY),
             address_key=month_key,
@@ -68,11 +68,13 @@ class Site:
         self.workers.append(worker)
         return worker
 
-    def send(self, records: Records, *, epoch: int = 1, first: int = 1) -> int:
+    def send(
+        self, records: Records, *, epoch: int = 1, first: int = 1, stream: str = STREAM
+    ) -> int:
         """Add entries of up to `ENTRY` records; gives the next number."""
         number = first
         for start in range(0, len(records), ENTRY):
-            add_entry(self.client, records[start : start + ENTRY], f"{epoch}-{number}")
+            add_entry(self.client, records[start : start + ENTRY], f"{epoch}-{number}", stream)
             number += 1
         return number
 
@@ -94,9 +96,9 @@ class Site:
         self.client.close()
 
 
-def add_entry(client: redis.Redis, records: Records, entry_id: str) -> None:
+def add_entry(client: redis.Redis, records: Records, entry_id: str, stream: str = STREAM) -> None:
     client.xadd(
-        STREAM,
+        stream,
         {wire.FIELD_VERSION: wire.VERSION, wire.FIELD_RECORDS: records.tobytes()},
         id=entry_id,
     )
@@ -292,6 +294,31 @@ def test_one_worker_at_a_time(site: Site) -> None:
     assert_settled(site, records)
 
 
+def test_shards_are_folded_into_one_account(site: Site) -> None:
+    records = hostile_records(2_000, seed=45)
+    names = [wire.stream_name(2, shard) for shard in range(2)]
+    for shard, name in enumerate(names):
+        site.send(records[records["torrent"] % 2 == shard], stream=name)
+    streams = [PeerStream(site.client, name) for name in names]
+    worker = site.worker(streams=streams)
+    assert 0 < worker.step() <= 960
+    worker.close()
+    drain_all(site.worker(streams=streams))
+    with site.connect() as conn:
+        parts = dict.fromkeys(names, b"")
+        for batch, kept in peer_ledger.read_batches(conn):
+            parts[batch.stream] += kept.tobytes()
+        totals = dict(
+            conn.execute("SELECT account, uploaded FROM accounting_1.member_totals").fetchall()
+        )
+    for shard, name in enumerate(names):
+        assert parts[name] == expected_bytes(records[records["torrent"] % 2 == shard])
+    whole = CreditFold(seed=1)
+    whole.fold(as_kept(records), POLICY, batch=1)
+    uploaded = whole.members["uploaded"][: len(whole.members)]
+    assert totals == dict(zip(whole.members.keys(0).tolist(), uploaded.tolist(), strict=True))
+
+
 class Broken(Exception):
     """What the tests throw."""
 
@@ -329,7 +356,7 @@ def test_a_failure_between_commit_and_trim_archives_nothing_twice(site: Site) ->
     records = hostile_records(2_000, seed=41)
     site.send(records)
     site.now = AT + timedelta(days=30)
-    worker = site.worker(stream=UntrimmableStream(site.client, STREAM))
+    worker = site.worker(streams=[UntrimmableStream(site.client, STREAM)])
     for _ in range(2):
         with pytest.raises(Broken):
             worker.step()
@@ -374,7 +401,7 @@ def test_run_waits_for_servers_and_stops_when_asked(site: Site) -> None:
             for trouble in troubles:
                 raise trouble
 
-    worker = site.worker(stream=Shaky(site.client, STREAM))
+    worker = site.worker(streams=[Shaky(site.client, STREAM)])
     stop = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
