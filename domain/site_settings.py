@@ -37,8 +37,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         return self._size_fault(value)
 
     def _size_fault(self, value: object) -> str | None:
-        if isinstance(value, str) and "\0" in value:
-            return "must not contain NUL characters"
+        if isinstance(value, str) and not _is_storable(value):
+            return "must not contain NUL characters or halves of a character"
         if isinstance(value, str):
             return _bounds(len(value), self.lowest, self.highest, "characters")
         if isinstance(value, int) and not isinstance(value, bool):
@@ -47,6 +47,11 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _WORDS = {bool: "true or false", int: "a whole number", str: "a text"}
+
+
+def _is_storable(text: str) -> bool:
+    # JSON can spell one half of a surrogate pair, which no UTF-8 text can hold.
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
 
 
 def _bounds(number: int, lowest: int, highest: int, unit: str) -> str | None:

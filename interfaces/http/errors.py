@@ -45,6 +45,9 @@ _ROUTING = {
 }
 
 
+_LONGEST = 2000
+
+
 class ErrorReply(BaseModel):
     """Every error: h3's five fields, with a stable `code` inside `data`."""
 
@@ -90,7 +93,8 @@ def error_body(path: str, status: int, message: str, data: Mapping[str, Any]) ->
         "url": path,
         "statusCode": status,
         "statusMessage": HTTPStatus(status).phrase,
-        "message": message,
+        # What was sent may be named in it: cut it short, and let no half character in.
+        "message": message[:_LONGEST].encode("utf-8", "replace").decode(),
         "data": dict(data),
     }
 

@@ -62,6 +62,7 @@ def test_change_settings_records_only_what_differs() -> None:
         ("siteTitle", ""),
         ("siteTitle", "x" * 501),
         ("siteTitle", "a\0b"),
+        ("siteTitle", "a\ud800"),
         ("siteTitle", ["a"]),
         ("catalogueVisibility", "secret"),
     ],
