@@ -251,14 +251,14 @@ class EventLog:
         )
 
     def _record_again(self, writes: Writes, changes: Changes) -> Appended:
-        """After an unknown outcome: what was saved, or the one other attempt.
+        """After an unknown outcome: the one other attempt, which tells what became of the first.
 
-        The attempt id tells our own lost commit from the same command sent by another. When
-        the first attempt is still being committed by the server, the second waits for it in
-        `log.append` and is then told that the command is there.
+        When the first was or is being committed, `log.append` waits for it and then says
+        that the command is there; the attempt id tells our own lost commit from the same
+        command sent by another.
         """
         try:
-            return self._saved(writes, changes) or self._record(writes, changes)
+            return self._record(writes, changes)
         except CommandRepeated:
             saved = self._saved(writes, changes)
             if saved is None:

@@ -55,6 +55,7 @@ def test_a_key_id_can_not_be_relabelled() -> None:
     twin = type(old)(id=old.id + 50, purpose="vault", material=old.material)
     sealer = Sealer(Keyring([*ring.keys, twin]), "vault", free)
     sealed = sealer.seal(b"value", b"here")
+    assert sealer.open(sealed, b"here") == b"value"
     with pytest.raises(SealBroken):
         sealer.open(old.id.to_bytes(4, "big") + sealed[4:], b"here")
 
