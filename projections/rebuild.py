@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import psycopg
@@ -195,3 +196,24 @@ def _rename(conn: Connection, schema: str, name: str) -> None:
     conn.execute(
         sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(sql.Identifier(schema), sql.Identifier(name))
     )
+
+
+def drop_retired(conn: Connection, projections: Sequence[Projection]) -> list[str]:
+    """Drop what rebuilds kept and versions older than these projections; gives their names.
+
+    Newer versions stay: a newer program may be running beside this one.
+    """
+    retired = []
+    for projection in projections:
+        pattern = f"{projection.name}_(\\d+)(__old)?"
+        rows = (
+            tuples(conn)
+            .execute("SELECT nspname FROM pg_namespace WHERE nspname ~ %s", [f"^{pattern}$"])
+            .fetchall()
+        )
+        for (schema,) in rows:
+            match = re.fullmatch(pattern, schema)
+            if match and (match[2] or int(match[1]) < projection.version):
+                drop(conn, schema)
+                retired.append(schema)
+    return sorted(retired)
