@@ -17,6 +17,7 @@ import redis
 
 from ops.embedded import SOCKET_FOLDER_LIMIT, EmbeddedServers, ServerUrls
 from ops.failures import DataFolderBusy, DataFolderUnusable
+from ops.server_process import ServerUser
 from tests.kit.servers import server_folder
 
 LIMIT_SECONDS = 60
@@ -155,7 +156,9 @@ def test_a_reused_pid_in_the_pid_file_does_not_stop_the_start(
     pid_file = folder / "postgres" / "cluster" / "postmaster.pid"
     _, _, rest = pid_file.read_text().partition("\n")
     embedded.stop()
-    stranger = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    # PostgreSQL takes only a process of its own user for a possible server.
+    with (folder / "stranger.log").open("ab") as log:
+        stranger = ServerUser().spawn(["/bin/sleep", "600"], log)
     pid_file.write_text(f"{stranger.pid}\n{rest}")
     try:
         assert kept(embedded.start())
