@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -19,22 +21,33 @@ def _operation_id(route: APIRoute) -> str:
 
 def create_app(services: HttpServices) -> FastAPI:
     """Build the application. It opens and closes nothing: `services` live as long as it."""
+    app = _routed(services.settings.version)
+    app.state.services = services
+    # Added here, not as FastAPI's own limit: that one stands outside of every middleware, and
+    # its answer would miss our shape and headers. A route may set a higher limit of its own.
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.settings.max_body)
+    app.add_middleware(Edge, entropy=services.entropy, public_url=services.settings.public_url)
+    return app
+
+
+def api_document(version: str) -> dict[str, Any]:
+    """The OpenAPI document of this code; needs no services, as nothing is served."""
+    return _routed(version).openapi()
+
+
+def _routed(version: str) -> FastAPI:
+    """Routes, errors and document, before anything stands behind them."""
     app = FastAPI(
         title="Trackarr",
         summary="A private BitTorrent tracker and its community, auditable to the byte.",
-        version=services.settings.version,
+        version=version,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
-    app.state.services = services
     install_errors(app)
     for router in ROUTERS:
         app.include_router(router)
     install_openapi(app, ErrorReply.model_json_schema())
-    # Added here, not as FastAPI's own limit: that one stands outside of every middleware, and
-    # its answer would miss our shape and headers. A route may set a higher limit of its own.
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.settings.max_body)
-    app.add_middleware(Edge, entropy=services.entropy, public_url=services.settings.public_url)
     return app
