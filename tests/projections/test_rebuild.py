@@ -13,7 +13,7 @@ from domain.kernel import Recorded
 from projections import engine
 from projections.digest import digest_tables
 from projections.engine import Connection, Cursor
-from projections.rebuild import Progress, RebuildRefused, fill, rebuild, swap
+from projections.rebuild import Progress, RebuildRefused, drop_retired, fill, rebuild, swap
 from tests.projections.engine_kit import Jars, story, write
 
 
@@ -183,7 +183,7 @@ def test_swapping_under_load_disturbs_no_reader_and_loses_nothing(
     write(log, story(200))
     engine.install(conn, Jars())
     catch_up(conn, log, Jars())
-    reader, writer = _Reader(app_url), _Writer(app_url, log, 900)
+    reader, writer = _Reader(app_url), _Writer(app_url, log, 400)
     reader.start()
     writer.start()
     swaps = 0
@@ -198,7 +198,7 @@ def test_swapping_under_load_disturbs_no_reader_and_loses_nothing(
     assert len(reader.seen) > swaps
     catch_up(conn, log, Jars())
     engine.install(conn, Jars(), "jars_twin")
-    fill(conn, log, Jars(), "jars_twin", upto=900)
+    fill(conn, log, Jars(), "jars_twin", upto=400)
     assert digest_tables(conn, Jars(), "jars_1") == digest_tables(conn, Jars(), "jars_twin")
 
 
@@ -213,3 +213,13 @@ def test_a_fold_that_reads_the_clock_is_seen(conn: Connection, log: EventLog) ->
         engine.install(conn, Clocked(), schema)
         fill(conn, log, Clocked(), schema, upto=10)
     assert digest_tables(conn, Jars(), "jars_1") != digest_tables(conn, Jars(), "jars_twin")
+
+
+def test_only_kept_tables_and_older_versions_are_dropped(conn: Connection) -> None:
+    class NewerJars(Jars):
+        version = 2
+
+    for schema in ("jars_1", "jars_1__old", "jars_2", "jars_2__old", "jars_3", "jars_2__next"):
+        engine.install(conn, Jars(), schema)
+    assert drop_retired(conn, [NewerJars()]) == ["jars_1", "jars_1__old", "jars_2__old"]
+    assert schemas(conn) == {"jars_2", "jars_3", "jars_2__next"}
