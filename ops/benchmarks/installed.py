@@ -7,14 +7,12 @@ import socket
 import subprocess
 import sys
 import time
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import pbkdf2_hmac, sha256
-from itertools import count
 
 import httpx
 
+from ops.api_client import ApiClient
 from ops.benchmarks.ground import open_folder
 
 START_SECONDS = 60
@@ -22,7 +20,7 @@ STOP_SECONDS = 40
 
 
 @contextmanager
-def running_installation() -> Iterator[httpx.Client]:
+def running_installation() -> Iterator[ApiClient]:
     """`trackarr up` in a folder of its own; stopped in order at the end."""
     with open_folder() as folder:
         ports = _free_ports(3)
@@ -43,9 +41,9 @@ def running_installation() -> Iterator[httpx.Client]:
         )
         url = f"http://localhost:{ports[0]}"
         try:
-            with httpx.Client(base_url=url, headers={"Origin": url}, timeout=20) as client:
-                _wait(client, process)
-                _register(client)
+            _wait(url, process)
+            with ApiClient(url) as client:
+                client.register("bench", os.urandom(16).hex())
                 yield client
         finally:
             process.terminate()
@@ -75,31 +73,13 @@ def _free_ports(number: int) -> list[int]:
     return ports
 
 
-def _wait(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
-            if client.get("/api/health").status_code == 200:
+            if httpx.get(f"{url}/api/health").status_code == 200:
                 return
         except httpx.HTTPError:
             pass
         time.sleep(0.05)
     raise RuntimeError("the installation to measure did not start")
-
-
-def _register(client: httpx.Client) -> None:
-    """The first account, made as a web client makes it."""
-    work = client.get("/api/auth/pow").json()
-    for nonce in count():
-        digest = sha256(f"{work['challenge']}:{nonce}".encode()).hexdigest()
-        if digest.startswith("0" * work["difficulty"]):
-            break
-    salt = os.urandom(32)
-    master = pbkdf2_hmac("sha256", os.urandom(16), salt, 1000, 32)
-    body = {
-        "username": "bench",
-        "salt": b64encode(salt).decode(),
-        "verifier": b64encode(sha256(master).digest()).decode(),
-        "pow": {"challenge": work["challenge"], "nonce": str(nonce), "hash": digest},
-    }
-    client.post("/api/auth/register", json=body).raise_for_status()

@@ -6,9 +6,9 @@ import statistics
 import time
 
 import bencodepy
-import httpx
 import psycopg
 
+from ops.api_client import ApiClient
 from ops.benchmarks.ground import Ground
 from ops.benchmarks.installed import running_installation
 from ops.benchmarks.report import Figure
@@ -50,17 +50,15 @@ def _figure(name: str, value: float, baseline: float, *, aim: bool = False) -> F
     )
 
 
-def _upload_and_read(client: httpx.Client, number: int) -> float:
+def _upload_and_read(client: ApiClient, number: int) -> float:
     info = {b"length": 1000, b"name": b"film %d" % number, b"piece length": 16384}
     content = bencodepy.encode({b"info": {**info, b"pieces": bytes(20), b"private": 1}})
-    files = {"torrent": (f"film-{number}.torrent", content, "application/x-bittorrent")}
     began = time.perf_counter()
-    made = client.post("/api/torrents", data={"description": "A film."}, files=files)
-    made.raise_for_status()
-    info_hash = made.json()["data"]["infoHash"]
+    made = client.upload(content, f"film-{number}.torrent", {"description": "A film."})
+    info_hash = made["data"]["infoHash"]
     page = client.get(f"/api/torrents/{info_hash}")
     seconds = time.perf_counter() - began
-    if page.raise_for_status().json()["infoHash"] != info_hash:
+    if page["infoHash"] != info_hash:
         raise RuntimeError("the page of another torrent was answered")
     return seconds * 1000
 

@@ -1,0 +1,145 @@
+"""`trackarr user`: be a member from the terminal, and give out roles as the operator."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from application.users import GrantRole
+from domain.errors import DomainError
+from ops.api_client import ApiClient, ApiRefused, read_torrent
+from ops.container.operator import operator
+from ops.run_state import connected, read_run_state, settings_at
+from ops.settings import load_settings
+from projections.users import find_account_by_name
+
+app = typer.Typer(
+    help="Act as a member over the API of the running Trackarr, or give out roles.",
+    no_args_is_help=True,
+)
+Name = Annotated[str, typer.Argument(help="The member's name.")]
+SHORTEST_PASSWORD = 8
+
+
+@app.command()
+def register(
+    name: Name,
+    invite: Annotated[str | None, typer.Option(help="An invitation code.")] = None,
+    setup_code: Annotated[
+        str | None, typer.Option(help="What `up` printed, where it listens beyond loopback.")
+    ] = None,
+) -> None:
+    """Make an account; the first one becomes the administrator."""
+    password = _password(f"New password for {name}: ")
+    if len(password) < SHORTEST_PASSWORD:
+        raise ApiRefused(f"A password has at least {SHORTEST_PASSWORD} characters.")
+    more = {"invite": invite, "setupCode": setup_code}
+    with _client() as client:
+        print("doing the proof of work …", file=sys.stderr)
+        made = client.register(
+            name, password, **{key: value for key, value in more.items() if value}
+        )
+    role = "administrator" if made.get("isFirstUser") else "member"
+    print(f"{name} is registered as {role}")
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Show a member's own profile, with the credit, as JSON."""
+    with _signed_in(name) as client:
+        print(json.dumps(client.get("/api/me"), indent=2))
+
+
+@app.command()
+def upload(
+    name: Name,
+    torrent: Annotated[Path, typer.Argument(help="A .torrent file.")],
+    title: Annotated[str | None, typer.Option(help="Its name on the site.")] = None,
+    category: Annotated[str | None, typer.Option(help="Slug of a category.")] = None,
+    description: Annotated[str, typer.Option(help="What it is.")] = "",
+) -> None:
+    """Upload a .torrent as this member; prints its info hash."""
+    content = read_torrent(torrent)
+    with _signed_in(name) as client:
+        fields = {"name": title, "description": description}
+        if category:
+            fields["categoryId"] = _category(client, category)
+        sent = {key: value for key, value in fields.items() if value}
+        made = client.upload(content, torrent.name, sent)["data"]
+    if made.get("infoHashChanged"):
+        print("made private: the info hash changed, seed the downloaded file", file=sys.stderr)
+    print(made["infoHash"])
+
+
+@app.command()
+def download(
+    name: Name,
+    info_hash: Annotated[str, typer.Argument(help="Hash of the torrent, hex.")],
+) -> None:
+    """Write this member's personal .torrent to standard output."""
+    with _signed_in(name) as client:
+        content = client.download(info_hash)
+    sys.stdout.buffer.write(content)
+
+
+@app.command()
+def grant(
+    name: Name,
+    role: Annotated[str, typer.Argument(help="`administrator` or `moderator`.")],
+    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "granted by the operator",
+) -> None:
+    """Give a member a role, as the operator: no password is asked for."""
+    settings = load_settings()
+    with connected(settings) as urls, operator(settings_at(settings, urls)) as acting:
+        with acting.base.reads.connection() as conn:
+            account = find_account_by_name(conn, name)
+        if account is None:
+            raise ApiRefused(f"There is no member {name}.")
+        try:
+            acting.dispatch(GrantRole(account=account.id, role=role, reason=reason))
+        except DomainError as refusal:
+            raise ApiRefused(refusal.text) from None
+    print(f"{name} is {role} now")
+
+
+def _client() -> ApiClient:
+    settings = load_settings()
+    running = read_run_state(settings.storage.data_dir)
+    # Here the port counts, not PUBLIC_URL: that one may lead through a proxy elsewhere.
+    port = running.ports["api"] if running else settings.network.api_port
+    return ApiClient(f"http://localhost:{port}")
+
+
+def _signed_in(name: str) -> ApiClient:
+    client = _client()
+    client.log_in(name, _password(f"Password of {name}: "))
+    return client
+
+
+def _password(prompt: str) -> str:
+    """Asked for at a terminal, else the first line of standard input."""
+    if sys.stdin.isatty():
+        return getpass.getpass(prompt)
+    return sys.stdin.readline().rstrip("\n")
+
+
+def _category(client: ApiClient, slug: str) -> str:
+    found = _with_slug(client.get("/api/categories"), slug)
+    if found is None:
+        raise ApiRefused(f"There is no category {slug}.")
+    return str(found["id"])
+
+
+def _with_slug(categories: list[dict[str, Any]], slug: str) -> dict[str, Any] | None:
+    for category in categories:
+        if category["slug"] == slug:
+            return category
+        below = _with_slug(category.get("subcategories") or [], slug)
+        if below:
+            return below
+    return None
