@@ -1,4 +1,4 @@
-"""The recorder: appends by one call of `log.append`, reads by position or aggregate."""
+"""The recorder: appends by one call in the database, reads by position or aggregate."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class Row(NamedTuple):
 NOTHING = Changes()
 
 _APPEND = """
-SELECT first, last FROM log.append(
+CALL log.append_durably(
     %b::uuid, %b::uuid, %b::bytea, %b::bytea,
     %b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[],
     %b::text[], %b::bytea[], %b::uuid[], %b::boolean[],
     %b::text[], %b::uuid[], %b::text[], %b::bytea[], %b::boolean[],
-    %b::bytea[], %b::bytea[])
+    %b::bytea[], %b::bytea[], NULL, NULL)
 """
 _WRITE_ITEMS = "SELECT vault.write(%b::text[], %b::uuid[], %b::text[], %b::bytea[], %b::boolean[])"
 _SCAN = """
@@ -118,7 +118,7 @@ def columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any] | Non
 
 
 class EventLogRecorder(PostgresApplicationRecorder):
-    """Records into `log.events` through `log.append`; it never creates a table.
+    """Records into `log.events` through `log.append_durably`; it never creates a table.
 
     The library's own insert locks the table against VACUUM and needs rights on it that the
     application does not have; its hidden retries hide whether an append happened.

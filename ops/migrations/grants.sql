@@ -5,3 +5,4 @@ GRANT INSERT ON ledger.records TO trackarr_app;
 GRANT USAGE ON SEQUENCE log.account_numbers, log.torrent_numbers TO trackarr_app;
 GRANT EXECUTE ON FUNCTION log.append, log.prune_commands, log.record_head, log.reserve_seals,
     log.chain_hash, vault.write, ledger.ensure_day, ledger.append_batch TO trackarr_app;
+GRANT EXECUTE ON PROCEDURE log.append_durably TO trackarr_app;

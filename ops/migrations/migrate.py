@@ -143,7 +143,7 @@ def _check_unchanged(migration: Migration, done: tuple[str, bytes]) -> None:
 def _protect(conn: Connection, *, grant: bool) -> None:
     """Take every right from PUBLIC, and give the application's login its few."""
     with conn.transaction():
-        conn.execute("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA log, vault, ledger FROM PUBLIC")
+        conn.execute("REVOKE ALL ON ALL ROUTINES IN SCHEMA log, vault, ledger FROM PUBLIC")
         conn.execute("REVOKE ALL ON SCHEMA log, vault, ledger FROM PUBLIC")
         if not grant:
             return
