@@ -127,7 +127,9 @@ def rows_of(site: Site) -> tuple[set[tuple[object, ...]], set[tuple[object, ...]
 
 
 def changes_in(redis: Redis) -> list[tuple[int, bytes]]:
-    return [(int(id.split(b"-")[0]), fields[b"k"]) for id, fields in redis.xrange(ACCESS_CHANGES)]
+    return [
+        (int(entry.split(b"-")[0]), fields[b"k"]) for entry, fields in redis.xrange(ACCESS_CHANGES)
+    ]
 
 
 def test_an_empty_site_has_a_sequence_and_rules(site: Site) -> None:
