@@ -17,6 +17,7 @@ from tracker.wire import (
     ACCESS_CHANGES,
     ACCESS_RULES,
     ACCESS_SEQ,
+    ACCESS_SOURCE,
     ACCESS_TORRENTS,
     CHANGE_ACCOUNT,
     CHANGE_ENTRY,
@@ -51,7 +52,9 @@ class AccessFeed:
         self._loop = loop
         self._link: RedisLink | None = None
         self._fresh = AccessTable()
-        self._fresh_seq = 0
+        self._fresh_seq = -1
+        self._source: bytes | None = None
+        self._fresh_source: bytes | None = None
         self._keys: deque[bytes] = deque()
         self._again_at = 0.0
         self._doubts = 0
@@ -81,14 +84,14 @@ class AccessFeed:
     def _load(self) -> None:
         self._fresh = AccessTable()
         self._keys.clear()
-        self._ask(self._got_seq, "GET", ACCESS_SEQ)
+        self._ask(self._got_seq, "MGET", ACCESS_SEQ, ACCESS_SOURCE)
 
     def _got_seq(self, reply: Reply) -> None:
-        if not isinstance(reply, bytes) or not reply.isdigit():
-            # Not published yet.
+        self._fresh_seq, self._fresh_source = _published(reply)
+        if self._fresh_seq < 0:
+            # Not published yet, or being made anew.
             self._again_at = self._loop.now + _PAUSE_SECONDS
             return
-        self._fresh_seq = int(reply)
         self._ask(self._got_rules, "GET", ACCESS_RULES)
         self._scan(b"0")
 
@@ -134,7 +137,7 @@ class AccessFeed:
 
     def _finish(self) -> None:
         self.table, self._fresh = self._fresh, AccessTable()
-        self.seq = self._fresh_seq
+        self.seq, self._source = self._fresh_seq, self._fresh_source
         self.loaded = True
         self._doubts = 0
         self._log("access.loaded", seq=self.seq)
@@ -197,19 +200,20 @@ class AccessFeed:
                 last = _sequence(number)
             case _:
                 last = -1
-        self._ask(lambda reply: self._compare(last, reply), "GET", ACCESS_SEQ)
+        self._ask(lambda reply: self._compare(last, reply), "MGET", ACCESS_SEQ, ACCESS_SOURCE)
 
     def _compare(self, last: int, reply: Reply) -> None:
         """A quiet stream is right when its last change, or the published sequence, is ours.
 
         The chunks may lag behind the stream, so the higher of the two counts. A higher one
         than ours may just have been written; twice in a row it means that changes are lost.
-        A lower one is another history.
+        A lower one is another history, and so is another source.
         """
-        published = int(reply) if isinstance(reply, bytes) and reply.isdigit() else -1
+        published, source = _published(reply)
         newest = max(last, published)
         self._doubts = self._doubts + 1 if newest > self.seq or newest < 0 else 0
-        if self._doubts >= 2 or 0 <= newest < self.seq:
+        is_other = 0 <= newest < self.seq or (published >= 0 and source != self._source)
+        if self._doubts >= 2 or is_other:
             self._doubts = 0
             self._restart("the published sequence is not ours")
             return
@@ -247,6 +251,15 @@ class AccessFeed:
             self.rules = read_rules(published, self._base_rules)
         except ValueError as fault:
             self._log("access.bad_rules", why=str(fault))
+
+
+def _published(reply: Reply) -> tuple[int, bytes | None]:
+    """The published sequence (-1: none) and the name of its history."""
+    match reply:
+        case [bytes(seq), bytes() | None as source] if seq.isdigit():
+            return int(seq), source
+        case _:
+            return -1, None
 
 
 def _sequence(number: bytes) -> int:

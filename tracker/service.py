@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from tracker.wire import stream_name
 _START_PAUSE: Final = 0.1
 _START_TIMEOUT: Final = 5.0
 _GC_THRESHOLD: Final = 100_000
+_SPARE_DESCRIPTORS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class TrackerConfig:
     shard: int = 0
     numbers: ShardNumbers = field(default_factory=ShardNumbers)
     own_process: bool = True
-    """Whether the garbage collector of this process may be tuned for a tracker."""
+    """Whether collector and limits of this process may be set for a tracker."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.numbers.rules.seats <= SEATS_LIMIT:
@@ -82,11 +84,7 @@ class TrackerService:
             return
         self._log("tracker.started", epoch=start.epoch, peers=start.swarms.peers)
         if self._config.own_process:
-            # What is alive now stays: keep it out of every collection from here on. New
-            # objects make no cycles, so rare collections are enough.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(_GC_THRESHOLD, 50, 100)
+            _tune_process(self._config.numbers.limits.connections)
         shard = Shard(
             numbers=self._config.numbers,
             redis=self._redis,
@@ -126,3 +124,17 @@ class TrackerService:
                 self._log("tracker.waiting", why=why, redis=self._redis.place)
             time.sleep(_START_PAUSE)
         return None
+
+
+def _tune_process(connections: int) -> None:
+    """Let as many connections be open as we allow, and keep the collector out of the way."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    # What is alive now stays: keep it out of every collection from here on. New objects make
+    # no cycles, so rare collections are enough.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, 50, 100)

@@ -104,6 +104,8 @@ CHUNK_SHIFT: Final = 12
 CHUNK_ENTRIES: Final = 1 << CHUNK_SHIFT
 
 ACCESS_SEQ: Final = "access:seq"
+ACCESS_SOURCE: Final = "access:source"
+"""Names the history the feed was made from; another one may have the same sequence."""
 ACCESS_RULES: Final = "access:rules"
 ACCESS_CHANGES: Final = "access:changes"
 ACCESS_ACCOUNTS: Final = "access:accounts:"

@@ -239,6 +239,13 @@ def test_epoch_counter_behind_its_stream_catches_up(feed: Feed, redis_url: str) 
     assert feed.redis.xrange(STREAM)[-1][0] == b"4-1"
 
 
+def test_earlier_holder_is_fenced_before_the_first_record(feed: Feed, redis_url: str) -> None:
+    with running_tracker(redis_url) as tracker:
+        tracker.announce(general_key(1), 10)
+    with running_tracker(redis_url), pytest.raises(redis.ResponseError, match="equal or smaller"):
+        feed.redis.xadd(STREAM, {"v": b"1", "b": b""}, id="1-2")
+
+
 def test_stop_answers_what_was_taken(feed: Feed, gate: RedisGate) -> None:
     with running_tracker(gate.url, PATIENT) as tracker:
         gate.silent = True

@@ -190,6 +190,17 @@ def test_lost_change_stream_is_noticed_by_its_sequence(feed: Feed, redis_url: st
         )
 
 
+def test_feed_of_another_history_replaces_the_first(feed: Feed, redis_url: str) -> None:
+    with running_tracker(redis_url) as tracker:
+        assert REASON not in tracker.announce(general_key(2), 10)
+        feed.redis.set(wire.ACCESS_SOURCE, "restored")
+        feed.publish([account(1), account(2, flags=0)], [torrent(10)])
+        eventually(
+            lambda: tracker.announce(general_key(2), 10).get(REASON) == b"User is banned",
+            "the other history was not noticed",
+        )
+
+
 def test_without_access_feed_clients_come_again(redis_url: str) -> None:
     feed = Feed(redis_url)
     with running_tracker(redis_url) as tracker:
