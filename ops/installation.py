@@ -69,6 +69,8 @@ def _run(settings: Settings, stack: ExitStack, *, demo: bool, command_of: Proces
     data_dir = settings.storage.data_dir.absolute()
     prepare_folder(data_dir)
     stack.enter_context(lock_file(data_dir / UP_LOCK))
+    # One a killed run left would send commands to servers that are gone.
+    remove_run_state(data_dir)
     check_ports(settings.network)
     for weakness in check_given_servers(settings):
         print_line("up", f"warning: Redis is weak, {weakness}")

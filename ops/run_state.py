@@ -12,7 +12,7 @@ import psycopg
 from pydantic import SecretStr
 
 from ops.data_folder import is_locked, kept_secret, prepare_folder, write_private
-from ops.embedded import EmbeddedServers, ServerUrls
+from ops.embedded import EmbeddedServers
 from ops.failures import ServerUnfit
 from ops.migrations.migrate import Migrated, MigrationError, migrate
 from ops.migrations.roles import app_conninfo, login_works
@@ -116,6 +116,10 @@ def migrate_to(owner_url: str, settings: Settings) -> Migrated:
     except MigrationError as error:
         text = str(error)
         raise ServerUnfit(f"{text[:1].upper()}{text[1:]}.") from None
+    except psycopg.errors.InsufficientPrivilege:
+        raise ServerUnfit(
+            "The login of DATABASE_URL may not change the log's tables; give the owner's login."
+        ) from None
     except psycopg.OperationalError:
         raise ServerUnfit("The database went away during the migration; start again.") from None
     return migrated
@@ -125,30 +129,39 @@ def migrate_to(owner_url: str, settings: Settings) -> Migrated:
 def connected(settings: Settings) -> Iterator[Urls]:
     """The URLs of the running servers; where nothing runs, start them for this block.
 
-    In that order: the servers of a running `up`; given ones; embedded ones, migrated. A given
+    In that order: given ones; the servers of a running `up`; embedded ones, migrated. A given
     database is not migrated: its login may be the restricted one, and several hosts may use it.
     """
     data_dir = settings.storage.data_dir
+    database_url = secret_value(settings.servers.database_url)
+    redis_url = secret_value(settings.servers.redis_url)
+    if database_url and redis_url:
+        # No lock: the processes of a host share the data folder.
+        check_given_servers(settings)
+        prepare_folder(data_dir)
+        yield Urls(database_url, _restricted(database_url, settings), redis_url)
+        return
     running = read_run_state(data_dir)
     if running:
         yield running.urls
         return
     check_given_servers(settings)
-    prepare_folder(data_dir)
     servers = embedded_servers(settings)
     started = servers.start()
     try:
-        yield Urls(started.database_url, _app_url(started, settings), started.redis_url)
+        if database_url:
+            app_url = _restricted(database_url, settings)
+        else:
+            app_url = migrate_to(started.database_url, settings).app_conninfo
+        yield Urls(started.database_url, app_url, started.redis_url)
     finally:
         servers.stop()
 
 
-def _app_url(started: ServerUrls, settings: Settings) -> str:
+def _restricted(database_url: str, settings: Settings) -> str:
     """The restricted login where there is one, else the login we were given."""
-    if settings.servers.database_url is None:
-        return migrate_to(started.database_url, settings).app_conninfo
-    restricted = app_conninfo(started.database_url, app_password(settings))
-    return restricted if login_works(restricted) else started.database_url
+    restricted = app_conninfo(database_url, app_password(settings))
+    return restricted if login_works(restricted) else database_url
 
 
 def settings_at(settings: Settings, urls: Urls) -> Settings:
