@@ -27,6 +27,7 @@ from tracker.wire import (
     ACCESS_CHANGES,
     ACCESS_RULES,
     ACCESS_SEQ,
+    ACCESS_SOURCE,
     ACCESS_TORRENTS,
     ACCOUNT_SIZE,
     CHANGE_ACCOUNT,
@@ -42,8 +43,6 @@ from tracker.wire import (
     torrents_chunk,
 )
 
-ACCESS_SOURCE = "access:source"
-"""Names the history the copy was made from: with another database behind it, it is made anew."""
 ACCESS_PUBLISHER = "access:publisher"
 """Held by the one publisher that makes the whole copy anew."""
 CHANGES_KEPT = 100_000
@@ -73,10 +72,15 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3])
 return 1
 """
-# KEYS: publisher, seq, source, rules.  ARGV: token, seq, source, rules.
+# The new stream begins with the rules at the copy's own sequence, so that a tracker which
+# loaded the copy sees from the next change that it missed none.
+# KEYS: publisher, seq, source, rules, changes.  ARGV: token, seq, source, rules.
 _FINISH = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[4], ARGV[4])
+if ARGV[2] ~= '0' then
+    redis.call('XADD', KEYS[5], ARGV[2] .. '-0', 'k', 'r', 'e', ARGV[4])
+end
 redis.call('SET', KEYS[3], ARGV[3])
 redis.call('SET', KEYS[2], ARGV[2])
 redis.call('DEL', KEYS[1])
@@ -186,7 +190,13 @@ class AccessPublisher:
         self._remove_foreign(token, kept)
         self._guarded(
             self._finish(
-                keys=[ACCESS_PUBLISHER, ACCESS_SEQ, ACCESS_SOURCE, ACCESS_RULES],
+                keys=[
+                    ACCESS_PUBLISHER,
+                    ACCESS_SEQ,
+                    ACCESS_SOURCE,
+                    ACCESS_RULES,
+                    ACCESS_CHANGES,
+                ],
                 args=[token, head, source, self._rules],
             )
         )
