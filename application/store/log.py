@@ -25,7 +25,7 @@ from application.ports import (
 )
 from application.store import private_text, vault
 from application.store.event_application import EventApplication
-from application.store.keyring import Keyring
+from application.store.keyring import Keyring, WrongKey
 from application.store.mapper import EnvelopeMapper
 from application.store.recorder import (
     Changes,
@@ -35,7 +35,7 @@ from application.store.recorder import (
     constraint_of,
     open_datastore,
 )
-from application.store.sealing import Sealer
+from application.store.sealing import SealBroken, Sealer
 from application.store.topics import TopicRegistry, UnknownTopic
 from domain.errors import Unavailable
 from domain.kernel import Claim, Envelope, Private, Recorded
@@ -74,6 +74,21 @@ class EventLog:
         self._vault_sealer = Sealer(keyring, "vault", self._reserve_seals)
         self._claims_secret = keyring.active("claims").material
         self._application = EventApplication(self.recorder, self.mapper)
+
+    def check_keyring(self) -> None:
+        """Raise `WrongKey` when the newest fact does not open: this is not the log's keyring.
+
+        Called at start, before anything is sealed under keys nobody else has.
+        """
+        rows = self._rows(
+            "SELECT originator_id, originator_version, topic, state FROM log.events"
+            " ORDER BY notification_id DESC LIMIT 1"
+        )
+        try:
+            for row in rows:
+                self.mapper.plain(*row)
+        except SealBroken:
+            raise WrongKey("this keyring does not open the event log") from None
 
     def close(self) -> None:
         """Give back all connections."""

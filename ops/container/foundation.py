@@ -17,11 +17,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from application.access import Passkeys
-from application.store.keyring import Keyring
+from application.store.keyring import Keyring, KeyringError
 from application.store.log import EventLog
 from application.store.topics import registry
 from interfaces.access_feed import AccessPublisher
-from ops.keyring_file import KeyringFile
+from ops.keyring_file import KeyringFile, KeyringUnusable
 from ops.settings import Settings
 from ops.system import SystemEntropy
 
@@ -69,13 +69,26 @@ def connect_redis(url: str) -> redis.Redis:
     )
 
 
+def _open_log(url: str, keyring: Keyring, connections: int) -> EventLog:
+    """The event log, if the keyring is the one it was sealed with."""
+    log = EventLog(url, keyring, registry(), max_overflow=connections)
+    try:
+        log.check_keyring()
+    except KeyringError:
+        log.close()
+        raise KeyringUnusable(
+            "This keyring does not open the event log; bring back the one the log was made with."
+        ) from None
+    return log
+
+
 @contextmanager
 def foundation(settings: Settings, *, name: str, connections: int = 8) -> Iterator[Foundation]:
     """Build for one process called `name`; everything is closed at the end of the block."""
     keyring_file = KeyringFile(settings.storage.keyring_path)
     keyring = keyring_file.load_or_create()
     url = database_url(settings)
-    log = EventLog(url, keyring, registry(), max_overflow=connections)
+    log = _open_log(url, keyring, connections)
     client = connect_redis(redis_url(settings))
     pool: ConnectionPool[Connection[Any]] = ConnectionPool(
         url,

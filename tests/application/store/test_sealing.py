@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from application.ports import VaultPut
-from application.store.keyring import Keyring
+from application.store.keyring import Keyring, WrongKey
 from application.store.log import EventLog
 from application.store.reseal import reseal
 from application.store.sealing import ALLOTMENT, WORN_OUT, KeyWornOut, SealBroken, Sealer
@@ -156,9 +156,14 @@ def test_rotation_and_reseal_keep_commits_and_hashes(
     opened.close()
 
 
-def test_a_ring_without_the_key_reads_nothing(log: EventLog, app_url: str) -> None:
-    fill(log)
+def test_a_ring_of_another_log_is_noticed_at_start(log: EventLog, app_url: str) -> None:
     other = EventLog(app_url, Keyring.generate(), shelf_registry())
+    log.check_keyring()
+    other.check_keyring()  # nothing is sealed yet: any ring will do
+    fill(log)
+    log.check_keyring()
+    with pytest.raises(WrongKey):
+        other.check_keyring()
     with pytest.raises(SealBroken):
         other.read(0, 10)
     other.close()
