@@ -79,8 +79,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     down_percent: int = 100
 
     def __post_init__(self) -> None:
-        if not self.starts_at < self.ends_at:
-            raise ValueError("a window ends after it starts")
+        if not 0 <= self.starts_at < self.ends_at <= MAX_TOTAL:
+            raise ValueError("a window starts after 1970 and ends after it starts, by 2^62 at most")
         if not (0 <= self.up_percent <= MAX_PERCENT and 0 <= self.down_percent <= MAX_PERCENT):
             raise ValueError(f"percentages lie between 0 and {MAX_PERCENT}")
 

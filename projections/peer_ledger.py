@@ -261,8 +261,7 @@ def _read_group(conn: Connection, group: Sequence[Batch]) -> dict[int, Records]:
     seqs, ordinals = seqs[order], ordinals[order]
     records = np.empty(len(rows), LAYOUT)
     for name, _, field in _COLUMNS:
-        with np.errstate(invalid="ignore"):
-            records[field] = rows[name][order]
+        records[field] = rows[name][order]
     found = {}
     for batch in group:
         first, last = np.searchsorted(seqs, [batch.seq, batch.seq + 1])

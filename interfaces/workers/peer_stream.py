@@ -116,6 +116,10 @@ class Tail:
         self._batches: deque[tuple[int, str]] = deque()
         self._passed: str | None = None
 
+    def __len__(self) -> int:
+        """Batches that cannot be trimmed yet."""
+        return len(self._batches)
+
     def clear(self) -> None:
         self._batches.clear()
         self._passed = None

@@ -264,7 +264,13 @@ def test_rules_that_could_overflow_or_make_no_sense_are_refused(changes: dict[st
 
 @pytest.mark.parametrize(
     "changes",
-    [{"ends_at": (T0 + 100) * MICROSECONDS}, {"up_percent": -1}, {"down_percent": 501}],
+    [
+        {"ends_at": (T0 + 100) * MICROSECONDS},
+        {"ends_at": 2**63},
+        {"starts_at": -1},
+        {"up_percent": -1},
+        {"down_percent": 501},
+    ],
 )
 def test_windows_that_make_no_sense_are_refused(changes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"window|percent"):

@@ -168,6 +168,18 @@ def test_pruned_sessions_change_nothing() -> None:
     assert pruned.digest() == plain.digest()
 
 
+def test_a_fold_forgets_by_itself_when_it_grew() -> None:
+    records, later = (as_kept(steady_records(51_000, 1, seed=seed)) for seed in (17, 18))
+    later["at"] += 3 * 86_400 * MICROSECONDS
+    fold = CreditFold(seed=1)
+    fold.fold(records, CreditPolicy(), batch=1)
+    assert len(fold.sessions) == 51_000
+    fold.fold(later, CreditPolicy(), batch=2)
+    assert len(fold.sessions) == 51_000
+    live = fold.live["seeders"].sum() + fold.live["leechers"].sum()
+    assert live == 51_000
+
+
 def test_event_numbers_are_those_of_the_wire() -> None:
     numbers = {name: int(PeerEvent[name]) for name in PeerEvent.__members__}
     assert numbers == {

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import msgspec
 import numpy as np
 import psycopg
 import pytest
@@ -21,7 +22,7 @@ from projections.peer_ledger import (
     verify_batches,
 )
 from projections.peer_records import Records, UnreadableRecords, as_kept, decode_entry
-from tests.projections.peer_sets import hostile_records
+from tests.projections.peer_sets import hostile_records, steady_records
 from tracker import wire
 
 AT = datetime(2026, 11, 25, tzinfo=UTC)
@@ -121,6 +122,30 @@ def test_a_change_names_its_batch(
     with pytest.raises(LedgerDamaged) as damaged:
         verify_batches(conn)
     assert damaged.value.batch == 3
+
+
+def test_a_batch_forged_with_its_own_hash_breaks_the_next(
+    conn: psycopg.Connection, owner: psycopg.Connection
+) -> None:
+    keep_hostile(conn)
+    batch = list_batches(conn, 1, 1)[0]
+    forged = hash_batch(msgspec.structs.replace(batch, log_position=1))
+    owner.execute("UPDATE ledger.batches SET log_position = 1, hash = %s WHERE seq = 2", [forged])
+    with pytest.raises(LedgerDamaged) as damaged:
+        verify_batches(conn)
+    assert (damaged.value.batch, damaged.value.reason) == (
+        3,
+        "it does not follow the batch before it",
+    )
+
+
+def test_a_ledger_larger_than_one_read_comes_back_whole(conn: psycopg.Connection) -> None:
+    records = as_kept(steady_records(60_000, 2, seed=6))
+    keep_batch(conn, records[:60_000], 1)
+    keep_batch(conn, records[60_000:], 2)
+    told: list[int] = []
+    assert verify_batches(conn, progress=told.append).records == 120_000
+    assert told == [60_000, 120_000]
 
 
 def test_records_without_a_batch_are_found(
