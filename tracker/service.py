@@ -117,8 +117,8 @@ class TrackerService:
                 why = "another process holds the shard"
             except RedisError as fault:
                 why = fault.text
-            except OSError as fault:
-                why = type(fault).__name__
+            except OSError:
+                why = "Redis cannot be reached"
             if why != said:
                 said = why
                 self._log("tracker.waiting", why=why, redis=self._redis.place)

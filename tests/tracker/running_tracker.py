@@ -221,7 +221,9 @@ def running_tracker(
     )
     try:
         assert ready.wait(DEADLINE), events
-        if redis.Redis.from_url(redis_url).exists(wire.ACCESS_SEQ):
+        with redis.Redis.from_url(redis_url) as client:
+            published = client.exists(wire.ACCESS_SEQ)
+        if published:
             # A busy machine may let the tracker start before it has read the feed.
             eventually(
                 lambda: any(event == "access.loaded" for event, _ in events), "no access feed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -103,6 +104,22 @@ def test_many_small_requests_in_one_piece(tracker: RunningTracker) -> None:
         connection.sendall(one * 400)
         connection.shutdown(socket.SHUT_WR)
         assert read_all(connection).count(b"Missing info_hash") == 400
+
+
+def test_client_that_does_not_read_blocks_nobody(tracker: RunningTracker) -> None:
+    count = 20_000
+    with socket.create_connection(("127.0.0.1", tracker.port), timeout=10) as lazy:
+        sender = threading.Thread(
+            target=lazy.sendall, args=(b"GET /announce HTTP/1.1\r\n\r\n" * count,)
+        )
+        sender.start()
+        assert body_of(request(tracker.port, PATH))[b"complete"] == 1
+        received = b""
+        while received.count(b"Missing info_hash") < count:
+            chunk = lazy.recv(1 << 20)
+            assert chunk
+            received += chunk
+        sender.join()
 
 
 def test_half_closed_client_gets_its_answer(connection: socket.socket) -> None:
