@@ -23,7 +23,7 @@ from application.ports import (
     VersionConflict,
     Writes,
 )
-from application.store import private_text, vault
+from application.store import private_text
 from application.store.event_application import EventApplication
 from application.store.keyring import Keyring, WrongKey
 from application.store.mapper import EnvelopeMapper
@@ -37,8 +37,10 @@ from application.store.recorder import (
 )
 from application.store.sealing import SealBroken, Sealer
 from application.store.topics import TopicRegistry, UnknownTopic
+from application.store.vault import Vault
+from application.store.vault_places import claim_value
 from domain.errors import Unavailable
-from domain.kernel import Claim, Envelope, Private, Recorded
+from domain.kernel import Claim, Envelope, Recorded
 
 S = TypeVar("S")
 SUBJECT_KEY_RACES: Final = 3
@@ -71,8 +73,9 @@ class EventLog:
         with _reachable():
             self.recorder = EventLogRecorder(datastore)
         self.mapper = EnvelopeMapper(registry, Sealer(keyring, "events", self._reserve_seals))
-        self._vault_sealer = Sealer(keyring, "vault", self._reserve_seals)
         self._claims_secret = keyring.active("claims").material
+        sealer = Sealer(keyring, "vault", self._reserve_seals)
+        self._vault = Vault(self.recorder, sealer, self._claims_secret)
         self._application = EventApplication(self.recorder, self.mapper)
 
     def check_keyring(self) -> None:
@@ -164,7 +167,7 @@ class EventLog:
         body_hash, sealed, last = rows[0]
         answer = None
         if sealed is not None:
-            answer = self._vault_sealer.open(sealed, vault.answer_place(command_id))
+            answer = self._vault.open_answer(command_id, sealed)
         return StoredAnswer(body_hash=body_hash, answer=answer, last=last)
 
     def prune_commands(self, before: datetime) -> int:
@@ -181,61 +184,43 @@ class EventLog:
 
     def claim_value(self, claim: Claim) -> bytes:
         """The keyed hash under which a name is stored."""
-        return vault.claim_value(claim, self._claims_secret)
+        return claim_value(claim, self._claims_secret)
 
     # Vault
 
     def vault_get(self, kind: str, owner: UUID, id: str) -> bytes | None:
-        rows = self._rows(
-            "SELECT value FROM vault.items WHERE kind = %b AND owner = %b AND id = %b",
-            (kind, owner, id),
-        )
-        return self._open_item(kind, owner, id, rows[0][0]) if rows else None
+        with _reachable():
+            return self._vault.get(kind, owner, id)
 
     def vault_find(self, kind: str, id: str) -> tuple[UUID, bytes] | None:
         """Owner and value of the item with this id, where ids are unique in their kind."""
-        rows = self._rows(
-            "SELECT owner, value FROM vault.items WHERE kind = %b AND id = %b LIMIT 1", (kind, id)
-        )
-        if not rows:
-            return None
-        owner, sealed = rows[0]
-        return owner, self._open_item(kind, owner, id, sealed)
+        with _reachable():
+            return self._vault.find(kind, id)
 
     def vault_list(self, kind: str, owner: UUID) -> Mapping[str, bytes]:
-        rows = self._rows(
-            "SELECT id, value FROM vault.items WHERE kind = %b AND owner = %b ORDER BY id",
-            (kind, owner),
-        )
-        return {name: self._open_item(kind, owner, name, sealed) for name, sealed in rows}
+        with _reachable():
+            return self._vault.list(kind, owner)
 
     def vault_write(
         self, puts: Sequence[VaultPut] = (), erasures: Sequence[VaultErasure] = ()
     ) -> None:
         """Change the vault outside any command: presence, session touches, telemetry."""
-        items = [*_erased(erasures), *map(self._sealed_item, puts)]
+        items = [*_erased(erasures), *map(self._vault.sealed, puts)]
         if items:
             with _reachable():
                 self.recorder.write_items(items)
 
     def vault_create(self, put: VaultPut) -> bytes:
         """Keep `put.value` unless the item exists; the value that is kept."""
-        kept = self.vault_get(put.kind, put.owner, put.id)
-        if kept is not None:
-            return kept
-        try:
-            with _reachable():
-                self.recorder.write_items([self._sealed_item(put)._replace(absent=True)])
-        except IntegrityError:
-            return self.vault_create(put)
-        return put.value
+        with _reachable():
+            return self._vault.create(put)
 
     def blob_ref(self, content: bytes) -> bytes:
-        return vault.blob_ref(content, self._claims_secret)
+        return self._vault.blob_ref(content)
 
     def blob(self, ref: bytes) -> bytes | None:
-        rows = self._rows("SELECT value FROM vault.blobs WHERE ref = %b", (ref,))
-        return self._vault_sealer.open(rows[0][0], vault.blob_place(ref)) if rows else None
+        with _reachable():
+            return self._vault.blob(ref)
 
     # Numbers
 
@@ -291,13 +276,12 @@ class EventLog:
         return _appended(writes, first, last if first else 0)
 
     def _changes(self, writes: Writes) -> Changes:
-        answer = None
-        if writes.answer is not None:
-            place = vault.answer_place(writes.command_id)
-            answer = self._vault_sealer.seal(writes.answer, place)
+        answer = writes.answer
+        if answer is not None:
+            answer = self._vault.sealed_answer(writes.command_id, answer)
         items = [
             *_erased(writes.vault_erasures),
-            *map(self._sealed_item, writes.vault_puts),
+            *map(self._vault.sealed, writes.vault_puts),
             *self._seal_private(writes.envelopes),
         ]
         return Changes(
@@ -307,7 +291,7 @@ class EventLog:
             answer=answer,
             claims=list(self.claim_changes(writes.envelopes)),
             items=items,
-            blobs=[self._sealed_blob(content) for content in writes.blobs],
+            blobs=[self._vault.sealed_blob(content) for content in writes.blobs],
         )
 
     def claim_changes(self, envelopes: Iterable[Envelope]) -> Iterator[ClaimChange]:
@@ -322,44 +306,19 @@ class EventLog:
     def _seal_private(self, envelopes: Sequence[Envelope]) -> list[ItemChange]:
         """Seal private texts; the items are the keys of subjects who had none yet."""
         privates = private_text.privates_of(envelopes)
-        keys = self._subject_keys(privates)
+        keys = self._vault.subject_keys({p.subject for p in privates})
         made = []
         for subject in {p.subject for p in privates if p.text is not None} - set(keys):
             keys[subject] = private_text.new_subject_key()
             put = VaultPut(kind=private_text.KIND, owner=subject, id="", value=keys[subject])
-            made.append(self._sealed_item(put)._replace(absent=True))
+            made.append(self._vault.sealed(put, absent=True))
         private_text.seal_all(privates, keys)
         return made
 
     def open_private(self, envelopes: Sequence[Envelope]) -> None:
         privates = private_text.privates_of(envelopes)
         if privates:
-            private_text.open_all(privates, self._subject_keys(privates))
-
-    def _subject_keys(self, privates: Sequence[Private]) -> dict[UUID, bytes]:
-        """Read each time and never kept: a destroyed key must be gone at once."""
-        subjects = list({private.subject for private in privates})
-        if not subjects:
-            return {}
-        rows = self._rows(
-            "SELECT owner, value FROM vault.items"
-            " WHERE kind = 'subject_key' AND id = '' AND owner = ANY(%b)",
-            (subjects,),
-        )
-        return {
-            owner: self._open_item(private_text.KIND, owner, "", sealed) for owner, sealed in rows
-        }
-
-    def _sealed_item(self, put: VaultPut) -> ItemChange:
-        sealed = self._vault_sealer.seal(put.value, vault.item_place(put.kind, put.owner, put.id))
-        return ItemChange(put.kind, put.owner, put.id, sealed)
-
-    def _sealed_blob(self, content: bytes) -> tuple[bytes, bytes]:
-        ref = self.blob_ref(content)
-        return ref, self._vault_sealer.seal(content, vault.blob_place(ref))
-
-    def _open_item(self, kind: str, owner: UUID, id: str, sealed: bytes) -> bytes:
-        return self._vault_sealer.open(sealed, vault.item_place(kind, owner, id))
+            private_text.open_all(privates, self._vault.subject_keys({p.subject for p in privates}))
 
     def _rows(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
         with _reachable():

@@ -11,7 +11,7 @@ from psycopg import Connection
 from application.store.keyring import Keyring
 from application.store.mapper import event_place
 from application.store.sealing import Reserve, Sealer
-from application.store.vault import answer_place, blob_place, item_place
+from application.store.vault_places import answer_place, blob_place, item_place
 
 PAGE: Final = 500
 

@@ -1,46 +1,95 @@
-"""What vault values, blobs and answers are bound to, and the keyed hashes that name things."""
+"""The vault: sealed values beside the events, by kind, owner and id; and blobs by reference."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from typing import Final
+from collections.abc import Mapping, Set
+from typing import Any
 from uuid import UUID
 
-from domain.kernel import Claim
+from eventsourcing.persistence import IntegrityError
 
-_SCHEME: Final = "sha256"
-
-
-def item_place(kind: str, owner: UUID, id: str) -> bytes:
-    """What a vault value is bound to."""
-    return b"vault:" + _sized(kind) + owner.bytes + _sized(id)
-
-
-def blob_place(ref: bytes) -> bytes:
-    """What a blob is bound to."""
-    return b"blob:" + ref
+from application.ports import VaultPut
+from application.store.private_text import KIND
+from application.store.recorder import EventLogRecorder, ItemChange
+from application.store.sealing import Sealer
+from application.store.vault_places import answer_place, blob_place, blob_ref, item_place
 
 
-def answer_place(command: UUID) -> bytes:
-    """What the kept answer of a command is bound to."""
-    return b"answer:" + command.bytes
+class Vault:
+    """Seals what goes in, opens what comes out; writing is the log's business."""
 
+    def __init__(self, recorder: EventLogRecorder, sealer: Sealer, secret: bytes) -> None:
+        self._recorder = recorder
+        self._sealer = sealer
+        self._secret = secret
 
-def claim_value(claim: Claim, secret: bytes) -> bytes:
-    """The keyed hash under which a claimed name is stored."""
-    return _keyed(secret, b"claim:" + _sized(claim.kind) + claim.value.encode())
+    def get(self, kind: str, owner: UUID, id: str) -> bytes | None:
+        rows = self._recorder.rows(
+            "SELECT value FROM vault.items WHERE kind = %b AND owner = %b AND id = %b",
+            (kind, owner, id),
+        )
+        return self._opened(kind, owner, id, rows[0][0]) if rows else None
 
+    def find(self, kind: str, id: str) -> tuple[UUID, bytes] | None:
+        rows = self._recorder.rows(
+            "SELECT owner, value FROM vault.items WHERE kind = %b AND id = %b LIMIT 1", (kind, id)
+        )
+        if not rows:
+            return None
+        owner, sealed = rows[0]
+        return owner, self._opened(kind, owner, id, sealed)
 
-def blob_ref(content: bytes, secret: bytes) -> bytes:
-    """The reference of a blob: a keyed hash of its content, so that it can't be guessed."""
-    return _keyed(secret, b"blob:" + hashlib.sha256(content).digest())
+    def list(self, kind: str, owner: UUID) -> Mapping[str, bytes]:
+        rows = self._recorder.rows(
+            "SELECT id, value FROM vault.items WHERE kind = %b AND owner = %b ORDER BY id",
+            (kind, owner),
+        )
+        return {name: self._opened(kind, owner, name, sealed) for name, sealed in rows}
 
+    def subject_keys(self, subjects: Set[UUID]) -> dict[UUID, bytes]:
+        """Keys of private texts; read each time, as a destroyed key must be gone at once."""
+        if not subjects:
+            return {}
+        rows: Any = self._recorder.rows(
+            "SELECT owner, value FROM vault.items"
+            " WHERE kind = 'subject_key' AND id = '' AND owner = ANY(%b)",
+            ([*subjects],),
+        )
+        return {owner: self._opened(KIND, owner, "", sealed) for owner, sealed in rows}
 
-def _keyed(secret: bytes, message: bytes) -> bytes:
-    return hmac.digest(secret, message, _SCHEME)
+    def create(self, put: VaultPut) -> bytes:
+        """Keep a value unless the item exists; the value that is kept."""
+        kept = self.get(put.kind, put.owner, put.id)
+        if kept is not None:
+            return kept
+        try:
+            self._recorder.write_items([self.sealed(put, absent=True)])
+        except IntegrityError:
+            return self.create(put)
+        return put.value
 
+    def sealed(self, put: VaultPut, *, absent: bool = False) -> ItemChange:
+        """The item to write; `absent`: only where there is none yet."""
+        value = self._sealer.seal(put.value, item_place(put.kind, put.owner, put.id))
+        return ItemChange(put.kind, put.owner, put.id, value, absent)
 
-def _sized(text: str) -> bytes:
-    raw = text.encode()
-    return len(raw).to_bytes(4, "big") + raw
+    def blob_ref(self, content: bytes) -> bytes:
+        return blob_ref(content, self._secret)
+
+    def blob(self, ref: bytes) -> bytes | None:
+        rows = self._recorder.rows("SELECT value FROM vault.blobs WHERE ref = %b", (ref,))
+        return self._sealer.open(rows[0][0], blob_place(ref)) if rows else None
+
+    def sealed_blob(self, content: bytes) -> tuple[bytes, bytes]:
+        """Reference and sealed content."""
+        ref = self.blob_ref(content)
+        return ref, self._sealer.seal(content, blob_place(ref))
+
+    def sealed_answer(self, command: UUID, answer: bytes) -> bytes:
+        return self._sealer.seal(answer, answer_place(command))
+
+    def open_answer(self, command: UUID, sealed: bytes) -> bytes:
+        return self._sealer.open(sealed, answer_place(command))
+
+    def _opened(self, kind: str, owner: UUID, id: str, sealed: bytes) -> bytes:
+        return self._sealer.open(sealed, item_place(kind, owner, id))
