@@ -8,6 +8,7 @@ from application.store.heads import sign_head
 from application.store.log import EventLog
 from projections import accounting, engine
 from projections.engine import Connection
+from projections.shadows import cast_shadows
 from tests.projections.engine_kit import JarClosed, JarOpened, Jars, envelope, jar, story, write
 from tests.projections.verify_kit import AT, Site, all_equal_but, outcomes
 
@@ -120,6 +121,13 @@ def test_nothing_is_left_behind_also_after_a_failure(site: Site) -> None:
         "SELECT nspname FROM pg_namespace WHERE nspname LIKE '%shadow%'"
     ).fetchall()
     assert rows == []
+
+
+def test_shadows_are_gone_after_the_block_whatever_the_connection(site: Site) -> None:
+    with cast_shadows(site.conn, site.log, [(Jars(), 60)], upto=60) as shadows:
+        schema = shadows[0].schema
+        assert engine.is_installed(site.conn, schema)
+    assert not engine.is_installed(site.conn, schema)
 
 
 def test_writers_are_not_held_up_and_do_not_disturb_the_comparison(site: Site) -> None:
