@@ -65,10 +65,11 @@ class Installation:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
-    def start(self) -> Installation:
+    def start(self, *options: str) -> Installation:
+        """`trackarr up` with these options, until the api and the tracker answer."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ops.cli", "up"],
+                [sys.executable, "-m", "ops.cli", "up", *options],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
