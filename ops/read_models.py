@@ -8,8 +8,6 @@ from projections import accounting
 from projections.engine import install
 from projections.registry import ALL
 
-_LOCK = 4712
-
 
 def install_read_models(app_conninfo: str) -> list[str]:
     """Make the schemas this version needs and does not find; their names.
@@ -17,7 +15,6 @@ def install_read_models(app_conninfo: str) -> list[str]:
     Schemas of other versions are left alone: their processes may still run.
     """
     with psycopg.connect(app_conninfo, autocommit=True) as conn:
-        conn.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         made = [projection.name for projection in ALL if install(conn, projection)]
         if accounting.install(conn):
             made.append("accounting")

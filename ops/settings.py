@@ -215,7 +215,8 @@ class TrackerSettings(SettingsGroup):
     model_config = SettingsConfigDict(env_prefix="TRACKARR_TRACKER_")
     title: ClassVar[str] = "Tracker"
 
-    interval: int = Field(default=1800, ge=60, le=86400, description="Seconds between announces.")
+    # With the widest spread this still fits the 16 bits the peer record has for it.
+    interval: int = Field(default=1800, ge=60, le=43200, description="Seconds between announces.")
     interval_spread_percent: int = Field(
         default=10, ge=0, le=50, description="Percent by which each answer varies the interval."
     )
@@ -226,7 +227,7 @@ class TrackerSettings(SettingsGroup):
         default=50, ge=0, le=500, description="Peers where none is asked for."
     )
     numwant_max: int = Field(default=100, ge=1, le=500, description="Most peers in one answer.")
-    seats: int = Field(default=4, ge=1, le=64, description="Clients of one member in one torrent.")
+    seats: int = Field(default=4, ge=1, le=8, description="Clients of one member in one torrent.")
     request_bytes: int = Field(
         default=4096, ge=512, le=65536, description="Longest request head, bytes."
     )
@@ -244,9 +245,9 @@ class TrackerSettings(SettingsGroup):
     )
     announces_per_minute: int = Field(
         default=200,
-        ge=1,
+        ge=0,
         le=100_000,
-        description="Announces of one member from one address a minute.",
+        description="Announces of one member from one address a minute; 0 for no limit.",
     )
     pending_answers: int = Field(
         default=8192, ge=64, le=65536, description="Answers that may wait for Redis."

@@ -117,7 +117,7 @@ def probes(base: Foundation) -> dict[str, Callable[[], None]]:
 
     def postgres() -> None:
         with base.reads.connection() as conn:
-            conn.execute("SELECT 1")
+            base.reads.check_connection(conn)
 
     def redis() -> None:
         base.redis.ping()

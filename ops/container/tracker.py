@@ -11,6 +11,7 @@ from ops.keyring_file import KeyringFile
 from ops.listening import open_listeners
 from ops.readiness import announce_ready
 from ops.settings import Settings
+from tracker.http_server import HttpLimits
 from tracker.rules import Rules
 from tracker.service import TrackerConfig, TrackerService
 from tracker.shard import ShardNumbers
@@ -48,6 +49,15 @@ def shard_numbers(settings: Settings) -> ShardNumbers:
             seats=given.seats,
             announces_per_minute=given.announces_per_minute,
         ),
+        limits=HttpLimits(
+            request_bytes=given.request_bytes,
+            header_seconds=given.header_seconds,
+            idle_seconds=given.idle_seconds,
+            connections=given.connections,
+            connections_per_address=given.connections_per_address,
+        ),
+        pending_answers=given.pending_answers,
+        pending_seconds=given.pending_seconds,
     )
 
 
