@@ -9,7 +9,7 @@ from typing import Any
 
 from domain.sessions import ABSOLUTE_LIFE
 from tests.kit.api import Api
-from tests.kit.browser import Browser, salt_of
+from tests.kit.browser import PASSWORD, Browser, proof_for, salt_of, verifier_of
 
 CHALLENGE, LOGIN = "/api/auth/challenge", "/api/auth/login"
 
@@ -118,8 +118,11 @@ def test_of_many_logins_with_one_challenge_one_gets_in(api: Api, admin: Browser)
 def test_log_in_refuses_a_challenge_of_another_name(api: Api, admin: Browser) -> None:
     stranger = api.browser().get(CHALLENGE, params={"username": "nobody"}).json()
     body = api.browser().login_body("root")
-    swapped = {**body, "challenge": stranger["challenge"]}
-    assert api.browser().post(LOGIN, json=swapped).status_code == 401
+    verifier = verifier_of(PASSWORD, salt_of("root"), stranger["iterations"])
+    proof = proof_for(verifier, stranger["challenge"])
+    swapped = {**body, "challenge": stranger["challenge"], "proof": proof}
+    reply = api.browser().post(LOGIN, json=swapped)
+    assert (reply.status_code, code_of(reply)) == (401, "credentials_invalid")
     invented = {**body, "challenge": "ab" * 32}
     reply = api.browser().post(LOGIN, json=invented)
     assert (reply.status_code, code_of(reply)) == (401, "challenge_invalid")
