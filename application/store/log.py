@@ -28,6 +28,7 @@ from application.store.event_application import EventApplication
 from application.store.keyring import Keyring, WrongKey
 from application.store.mapper import EnvelopeMapper
 from application.store.recorder import (
+    OUT_OF_REACH,
     Changes,
     ClaimChange,
     EventLogRecorder,
@@ -55,7 +56,8 @@ class EventLog:
     """The one event log, its vault and its numbers (`application.ports.EventLogPort`).
 
     One per process, made after a fork, closed at the end. Every method that reaches the
-    database raises `Unavailable` when it is out of reach.
+    database raises `Unavailable` when it is out of reach, or gave no connection in `wait`
+    seconds.
     """
 
     def __init__(
@@ -66,8 +68,11 @@ class EventLog:
         *,
         pool_size: int = 2,
         max_overflow: int = 8,
+        wait: float = 5.0,
     ) -> None:
-        datastore = open_datastore(conninfo, pool_size=pool_size, max_overflow=max_overflow)
+        datastore = open_datastore(
+            conninfo, pool_size=pool_size, max_overflow=max_overflow, wait=wait
+        )
         self.keyring = keyring
         self.registry = registry
         with _reachable():
@@ -355,4 +360,4 @@ def _reachable() -> Iterator[None]:
     try:
         yield
     except (InterfaceError, OperationalError) as error:
-        raise Unavailable("The event log is out of reach; try again.", retry_after=1) from error
+        raise Unavailable(OUT_OF_REACH, retry_after=1) from error

@@ -16,9 +16,12 @@ from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, tuple_row
 from psycopg.types.numeric import Int8
+from psycopg_pool import PoolTimeout
 
 from application.store.mapper import commit_of
+from domain.errors import Unavailable
 
+OUT_OF_REACH = "The event log is out of reach; try again."
 READ_ATTEMPTS = 2
 """A read is tried again once, on a connection known to live; a write never blindly."""
 
@@ -88,8 +91,13 @@ ORDER BY originator_version
 """
 
 
-def open_datastore(conninfo: str, *, pool_size: int, max_overflow: int) -> PostgresDatastore:
-    """The library's connection pool for schema `log`, from any conninfo or URL of libpq."""
+def open_datastore(
+    conninfo: str, *, pool_size: int, max_overflow: int, wait: float
+) -> PostgresDatastore:
+    """The library's connection pool for schema `log`, from any conninfo or URL of libpq.
+
+    `wait` is how many seconds a caller waits for a connection.
+    """
     given = conninfo_to_dict(conninfo)
     datastore = PostgresDatastore(
         dbname=str(given.pop("dbname", "")),
@@ -99,7 +107,7 @@ def open_datastore(conninfo: str, *, pool_size: int, max_overflow: int) -> Postg
         password=str(given.pop("password", "") or ""),
         pool_size=pool_size,
         max_overflow=max_overflow,
-        connect_timeout=10.0,
+        connect_timeout=wait,
         idle_in_transaction_session_timeout=30,
         schema="log",
     )
@@ -131,9 +139,17 @@ class EventLogRecorder(PostgresApplicationRecorder):
 
     @contextmanager
     def connection(self) -> Iterator[Connection[DictRow]]:
-        """A pooled connection in autocommit; psycopg's errors come out as the library's."""
-        with self.datastore.get_connection() as conn:
-            yield conn
+        """A pooled connection in autocommit; psycopg's errors come out as the library's.
+
+        Raises `Unavailable` when the pool had none to give in time: waiting again won't help.
+        """
+        try:
+            with self.datastore.get_connection() as conn:
+                yield conn
+        except OperationalError as error:
+            if isinstance(error.__cause__, PoolTimeout):
+                raise Unavailable(OUT_OF_REACH, retry_after=1) from error
+            raise
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], *, changes: Changes = NOTHING, **_: Any

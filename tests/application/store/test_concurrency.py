@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from eventsourcing.persistence import OperationalError, StoredEvent
+from psycopg import sql
 
 from application.ports import (
     Appended,
@@ -25,6 +26,7 @@ from application.ports import (
 )
 from application.store.keyring import Keyring
 from application.store.log import EventLog
+from domain.errors import Unavailable
 from domain.kernel import Private
 from ops.migrations.migrate import migrations
 from tests.application.store.shelves import (
@@ -36,9 +38,10 @@ from tests.application.store.shelves import (
     shelf_registry,
     writes,
 )
+from tests.kit.servers import TestServers
 
 KILL_OTHERS = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
 WHERE usename = 'trackarr_app' AND datname = current_database() AND pid <> pg_backend_pid()
 """
 
@@ -256,6 +259,27 @@ def test_killed_connections_are_replaced(log: EventLog, app_url: str) -> None:
         killer.execute(KILL_OTHERS)
         log.append(writes(*envelopes(shelf, 1, ShelfRenamed(old="a", new="b"))))
     assert log.head() == 2
+
+
+def test_a_database_out_of_reach_is_told_as_unavailable(
+    app_url: str, servers: TestServers, keyring: Keyring
+) -> None:
+    log = EventLog(app_url, keyring, shelf_registry(), wait=0.3)
+    with psycopg.connect(app_url, autocommit=True) as killer:
+        name = sql.Identifier(killer.info.dbname)
+        with psycopg.connect(servers.owner_url, autocommit=True) as owner:
+            owner.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+        killer.execute(KILL_OTHERS)
+    for call in (
+        partial(log.append, writes(*envelopes(uuid4(), 0, ShelfOpened(name="a")))),
+        partial(log.load, uuid4(), evolve),
+        partial(log.read, 0, 10),
+        partial(log.vault_get, "k", uuid4(), ""),
+        log.head,
+    ):
+        with pytest.raises(Unavailable):
+            call()
+    log.close()
 
 
 def test_an_append_is_answered_when_it_is_durable(log: EventLog, database_url: str) -> None:
