@@ -175,7 +175,7 @@ def register_account(
         token_hash=token_hash(token),
     )
     made: Registered = call.dispatch(command)
-    if made.is_first and body.panic_password and services.kek:
+    if made.is_first and body.panic_password:
         services.kek.wrap(body.panic_password)
     services.cookie.give(response, token)
     user = _user_reply(made.account, made.username, made.roles, Transfer(made.starter_upload, 0))

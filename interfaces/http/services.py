@@ -58,6 +58,6 @@ class HttpServices:
     clock: Clock
     entropy: Entropy
     torrents: StoredTorrents
-    kek: KekWrapper | None
+    kek: KekWrapper
     settings: HttpSettings = field(default_factory=HttpSettings)
     probes: Mapping[str, Probe] = field(default_factory=dict)
