@@ -93,6 +93,9 @@ class ApiClient:
                 f"The API at {self._client.base_url} does not answer ({type(error).__name__}); "
                 "is ./ops/up running?"
             ) from None
+        for cookie in self._client.cookies.jar:
+            # Marked so where PUBLIC_URL is https; from here no proxy with TLS stands between.
+            cookie.secure = False
         if reply.is_success:
             return reply
         raise ApiRefused(f"The API refused: {_reason(reply)}")

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
+import psycopg
+
 from ops.child import ChildSpec
 from ops.data_folder import kept_secret, lock_file, prepare_folder
 from ops.failures import ProcessDidNotStart
 from ops.listening import check_ports
+from ops.migrations.server import log_facts
 from ops.run_state import (
     UP_LOCK,
     RunState,
@@ -101,7 +104,7 @@ def _run(settings: Settings, stack: ExitStack, *, demo: bool, command_of: Proces
     if demo and not supervisor.stopping:
         _fill(supervisor, command_of)
     if not supervisor.stopping:
-        for line in next_steps(settings):
+        for line in next_steps(settings, begun=_has_begun(urls)):
             print_line("up", line)
     supervisor.run()
 
@@ -139,19 +142,30 @@ def setup_code(settings: Settings) -> str | None:
     return given or kept_secret(settings.storage.data_dir / "setup-code.secret", SETUP_CODE_BYTES)
 
 
-def next_steps(settings: Settings) -> list[str]:
-    """What an operator reads once all is ready."""
+def next_steps(settings: Settings, *, begun: bool) -> list[str]:
+    """What an operator reads once all is ready; the site has `begun` with its first account."""
     network = settings.network
     lines = [
         "ready",
         f"  API        {network.web_url}/api (described at {network.web_url}/docs)",
         f"  announces  {network.http_announce_url}/<key>",
     ]
+    if begun:
+        return [*lines, "next: sign in, or look around with trackarr audit; Ctrl-C stops all"]
     code = setup_code(settings)
     if code:
         lines.append(f"  setup code {code} (the first registration needs it)")
     lines.append("next: register the first account, it becomes the administrator; Ctrl-C stops all")
     return lines
+
+
+def _has_begun(urls: Urls) -> bool:
+    try:
+        log = log_facts(urls.app_url)
+    except psycopg.Error:
+        # The database went away this moment: the processes say so, and go on when it is back.
+        return False
+    return log is not None and log.begun
 
 
 def _state(settings: Settings, urls: Urls, pids: dict[str, int]) -> RunState:

@@ -35,12 +35,13 @@ class LogFacts:
     """How far the database is migrated, and what the connected login may do to the log.
 
     `rewritable` tells whether it may change or remove facts by privilege, by owning the table, or
-    by being a superuser.
+    by being a superuser. `begun` tells whether the log holds any fact.
     """
 
     migrated_to: int
     newest: int
     rewritable: bool
+    begun: bool
 
 
 _FACTS = """
@@ -59,7 +60,8 @@ SELECT coalesce((SELECT max(version) FROM log.migrations), 0) AS migrated_to,
        %(newest)s::int AS newest,
        has_table_privilege('log.events', 'UPDATE, DELETE, TRUNCATE')
        OR pg_has_role((SELECT relowner FROM pg_class WHERE oid = 'log.events'::regclass), 'USAGE')
-       AS rewritable
+       AS rewritable,
+       EXISTS (SELECT FROM log.events) AS begun
 """
 
 

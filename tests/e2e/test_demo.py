@@ -77,6 +77,11 @@ def test_every_member_signs_in_with_the_printed_password(demo: DemoSite) -> None
         )
 
 
+def test_the_next_step_is_to_sign_in(demo: DemoSite) -> None:
+    assert "next: sign in" in demo.installation.log
+    assert "register the first account" not in demo.installation.log
+
+
 def test_registration_is_closed_again(demo: DemoSite) -> None:
     status = demo.stranger.get("/api/auth/status").json()
     assert status["registrationOpen"] is False

@@ -62,6 +62,7 @@ def test_the_login_of_the_processes_cannot_rewrite_the_log_and_the_owner_can(
     assert not app.rewritable
     assert owner.rewritable
     assert app.migrated_to == app.newest > 0
+    assert not app.begun
 
 
 def test_a_database_without_a_log_is_known_as_such(empty_database_url: str) -> None:
