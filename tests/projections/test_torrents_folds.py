@@ -16,7 +16,7 @@ from application.store.log import EventLog
 from application.store.topics import registry
 from domain import moderation
 from domain.kernel import Private
-from projections import engine
+from projections import accounting, engine
 from projections.access import AccessProjection
 from projections.digest import digest_tables
 from projections.engine import Connection, Projection, schema_of
@@ -24,7 +24,19 @@ from projections.moderation import ModerationProjection, list_moderation_message
 from projections.rebuild import rebuild
 from projections.stats import StatsProjection, find_site_counters
 from projections.taxonomy import TaxonomyProjection
-from projections.torrents import TorrentsProjection, fold_text
+from projections.torrent_lists import (
+    Browse,
+    Viewer,
+    count_torrents,
+    list_pending_torrents,
+    list_torrents,
+)
+from projections.torrents import (
+    TorrentsProjection,
+    find_torrent,
+    find_torrent_by_id,
+    fold_text,
+)
 from projections.users import UsersProjection
 from tests.projections.catalogue_story import Story
 
@@ -128,6 +140,34 @@ def test_counters_say_what_counting_would(conn: Connection, site: EventLog) -> N
     assert counters.users == 4
     total = conn.execute("SELECT count(*) FROM torrents_1.torrents").fetchone()
     assert total == (counters.uploads,)
+
+
+def test_a_withdrawn_torrent_is_in_no_list_and_has_no_page(
+    conn: Connection, site: EventLog
+) -> None:
+    write(site, Story(13).tell(150))
+    accounting.install(conn)
+    for projection in (*PROJECTIONS, UsersProjection()):
+        engine.install(conn, projection)
+        catch_up(conn, site, projection)
+    torrents = conn.execute(
+        "SELECT id, info_hash, withdrawn, status FROM torrents_1.torrents"
+    ).fetchall()
+    there = {row[0] for row in torrents if not row[2]}
+    again = {row[1] for row in torrents if row[2]} & {row[1] for row in torrents if not row[2]}
+    assert again, "the story has a withdrawn torrent that was uploaded again"
+    browse = Browse(viewer=Viewer(is_staff=True), limit=1000)
+    assert {row.id for row in list_torrents(conn, browse)} == there
+    assert count_torrents(conn, browse).count == len(there)
+    queue = list_pending_torrents(conn, status=None, limit=1000, offset=0)
+    assert {row.id for row in queue} == {
+        row[0] for row in torrents if not row[2] and row[3] != "accepted"
+    }
+    for torrent, info_hash, withdrawn, _ in torrents:
+        found = find_torrent(conn, info_hash)
+        assert found is None or found.id in there
+        assert (found is not None and found.id == torrent) is not withdrawn
+        assert (find_torrent_by_id(conn, torrent) is None) is withdrawn
 
 
 def test_access_follows_moderation_and_withdrawal(conn: Connection, site: EventLog) -> None:
