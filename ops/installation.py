@@ -19,13 +19,11 @@ from ops.run_state import (
     UP_LOCK,
     RunState,
     Urls,
-    check_given_servers,
-    embedded_servers,
-    migrate_to,
     remove_run_state,
     secret_value,
     write_run_state,
 )
+from ops.servers import check_given_servers, embedded_servers, migrate_to
 from ops.settings import Settings
 from ops.supervisor import Supervisor
 

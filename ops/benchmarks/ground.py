@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ops.container.foundation import Foundation, foundation
-from ops.run_state import Urls, connected, settings_at
+from ops.run_state import Urls, settings_at
+from ops.servers import connected
 from ops.settings import load_settings
 
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import structlog
 
 from ops.container.auditor import Auditor, auditor
-from ops.run_state import connected, settings_at
+from ops.run_state import settings_at
+from ops.servers import connected
 from ops.settings import load_settings
 
 

@@ -6,7 +6,7 @@ import typer
 
 from ops.doctor import Finding, Level, examine, report
 from ops.failures import OperatorError
-from ops.run_state import connected
+from ops.servers import connected
 from ops.settings import load_settings
 
 

@@ -11,7 +11,7 @@ from application.store.keyring import KeyringError
 from application.store.reseal import reseal
 from ops.failures import OperatorError
 from ops.keyring_file import KeyringFile
-from ops.run_state import connected
+from ops.servers import connected
 from ops.settings import load_settings
 
 app = typer.Typer(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.run_state import connected, migrate_to
+from ops.servers import connected, migrate_to
 from ops.settings import load_settings
 
 

@@ -14,7 +14,8 @@ from application.users import GrantRole
 from domain.errors import DomainError
 from ops.api_client import ApiClient, ApiRefused, read_torrent
 from ops.container.operator import operator
-from ops.run_state import connected, read_run_state, settings_at
+from ops.run_state import read_run_state, settings_at
+from ops.servers import connected
 from ops.settings import load_settings
 from projections.users import find_account_by_name
 

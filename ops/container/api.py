@@ -30,7 +30,8 @@ from interfaces.http.freshness import Freshness
 from interfaces.http.services import HttpServices, HttpSettings
 from interfaces.workers.broker import make_broker
 from interfaces.workers.projections import ProjectionWake
-from ops.container.foundation import Foundation, access_publisher, foundation, redis_url
+from ops.container.foundation import Foundation, access_publisher, foundation
+from ops.container.process import redis_url
 from ops.listening import open_listeners
 from ops.logs import configure_logging
 from ops.readiness import announce_ready

@@ -12,7 +12,7 @@ import psycopg
 from application.store.log import EventLog
 from application.store.topics import registry
 from domain.credit import CreditPolicy
-from ops.container.foundation import database_url
+from ops.container.process import database_url
 from ops.keyring_file import KeyringFile
 from ops.settings import Settings
 from ops.system import SystemEntropy

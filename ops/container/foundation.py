@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import redis
@@ -21,6 +18,7 @@ from application.store.keyring import Keyring, KeyringError
 from application.store.log import EventLog
 from application.store.topics import registry
 from interfaces.access_feed import AccessPublisher
+from ops.container.process import database_url, redis_url
 from ops.keyring_file import KeyringFile, KeyringUnusable
 from ops.settings import Settings
 from ops.system import SystemEntropy
@@ -40,21 +38,6 @@ class Foundation:
     reads: ConnectionPool[Connection[Any]]
     redis: redis.Redis
     entropy: SystemEntropy
-
-
-def database_url(settings: Settings) -> str:
-    """The database as this process connects to it; always set once servers are found."""
-    return _given(settings.servers.database_url)
-
-
-def redis_url(settings: Settings) -> str:
-    return _given(settings.servers.redis_url)
-
-
-def _given(secret: Any) -> str:
-    if secret is None:
-        raise RuntimeError("the servers of this process were not filled in")
-    return str(secret.get_secret_value())
 
 
 def connect_redis(url: str) -> redis.Redis:
@@ -121,15 +104,3 @@ def access_publisher(base: Foundation) -> AccessPublisher:
     """What copies access to Redis for the trackers."""
     passkeys = Passkeys(base.keyring.materials("passkeys"))
     return AccessPublisher(base.redis, base.reads, passkeys, base.entropy)
-
-
-def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set; call from the main thread."""
-    stop = threading.Event()
-
-    def request(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, request)
-    return stop

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from application.store.heads import sign_head
 from interfaces.workers.schedule import Scheduler, Task
-from ops.container.foundation import Foundation, foundation, stop_on_signals
+from ops.container.foundation import Foundation, foundation
+from ops.container.process import stop_on_signals
 from ops.readiness import announce_ready
 from ops.settings import Settings
 from ops.system import system_clock

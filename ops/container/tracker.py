@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from ops.container.foundation import redis_url, stop_on_signals
+from ops.container.process import redis_url, stop_on_signals
 from ops.keyring_file import KeyringFile
 from ops.listening import open_listeners
 from ops.readiness import announce_ready

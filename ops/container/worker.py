@@ -16,14 +16,8 @@ from interfaces.workers.broker import make_broker
 from interfaces.workers.credit import CreditWorker
 from interfaces.workers.peer_stream import PeerStream, connect_stream
 from interfaces.workers.projections import ProjectionWorker, declare_project
-from ops.container.foundation import (
-    Foundation,
-    access_publisher,
-    database_url,
-    foundation,
-    redis_url,
-    stop_on_signals,
-)
+from ops.container.foundation import Foundation, access_publisher, foundation
+from ops.container.process import database_url, redis_url, stop_on_signals
 from ops.readiness import announce_ready
 from ops.settings import Settings
 from ops.system import system_clock

@@ -17,12 +17,11 @@ from ops.run_state import (
     UP_LOCK,
     RunState,
     Urls,
-    connected,
-    migrate_to,
     read_run_state,
     settings_at,
     write_run_state,
 )
+from ops.servers import connected, migrate_to
 from ops.settings import Settings, load_settings
 from tests.kit.servers import APP_PASSWORD, Database, TestServers, server_folder
 
