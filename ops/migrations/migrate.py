@@ -10,7 +10,13 @@ from importlib import resources
 import psycopg
 from psycopg import Connection, sql
 
-from ops.migrations.roles import app_conninfo, can_rewrite_log, ensure_role, login_works
+from ops.migrations.roles import (
+    app_conninfo,
+    can_rewrite_log,
+    ensure_role,
+    login_works,
+    may_hold_read_models,
+)
 
 OLDEST_SERVER = 150000
 LOCK = 4711_000
@@ -86,7 +92,10 @@ def migrate(owner_url: str, *, app_password: str) -> Migrated:
         exists = ensure_role(conn, owner_url, app_password)
         _protect(conn, grant=exists)
         restricted = app_conninfo(owner_url, app_password)
-        protected = exists and not can_rewrite_log(conn) and login_works(restricted)
+        # Only the database's owner can hand on the right to make schemas; PostgreSQL passes
+        # over the same GRANT by another login with a warning.
+        usable = exists and may_hold_read_models(conn) and login_works(restricted)
+        protected = usable and not can_rewrite_log(conn)
     return Migrated(
         version=migrations()[-1].version,
         applied=applied,

@@ -51,6 +51,14 @@ def can_rewrite_log(conn: Connection) -> bool:
     return row is not None and bool(row[0])
 
 
+def may_hold_read_models(conn: Connection) -> bool:
+    """Whether the application's login may make the schemas of its read models."""
+    row = conn.execute(
+        "SELECT has_database_privilege(%(role)s, current_database(), 'CREATE')", {"role": APP_ROLE}
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
 def _try_role(conn: Connection, owner_url: str, password: str) -> bool:
     exists = _exists(conn)
     if exists and login_works(app_conninfo(owner_url, password)):

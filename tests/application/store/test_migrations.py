@@ -112,3 +112,12 @@ def test_without_the_right_to_make_roles_the_log_works_unprotected(humble_url: s
     log.append(writes(*envelopes(uuid4(), 0, ShelfOpened(name="a"))))
     assert log.head() == 1
     log.close()
+
+
+def test_without_the_right_to_hand_on_schemas_the_log_works_unprotected(
+    humble_url: str, password: str
+) -> None:
+    """The restricted login exists, but not even this database's owner gave it CREATE."""
+    migrated = migrate(humble_url, app_password=password)
+    assert not migrated.protected
+    assert migrated.app_conninfo == humble_url
