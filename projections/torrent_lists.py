@@ -123,24 +123,38 @@ _JOINS = {
 }
 
 
+_ARM = sql.SQL(
+    "(SELECT t.id, {key} AS key, t.listed FROM torrents_1.torrents t{joins}"
+    " WHERE {conditions} ORDER BY {order} LIMIT %(reach)s)"
+)
+
+
 def list_torrents(conn: Connection, browse: Browse) -> list[ListedTorrent]:
     """One page of the catalogue."""
-    values: dict[str, Any] = {"limit": browse.limit, "offset": browse.offset}
-    conditions = _conditions(browse, values)
+    values: dict[str, Any] = {
+        "limit": browse.limit,
+        "offset": browse.offset,
+        "reach": browse.limit + browse.offset,
+        "viewer": browse.viewer.account,
+    }
     key = _SORT_KEYS[browse.sort]
     direction = sql.SQL("DESC" if browse.descending else "ASC")
-    if browse.after is not None:
-        values["after_key"], values["after_listed"] = browse.after
-        conditions.append(
-            sql.SQL("({key}, t.listed) {sign} (%(after_key)s, %(after_listed)s)").format(
-                key=key, sign=sql.SQL("<" if browse.descending else ">")
-            )
-        )
     order = sql.SQL("{key} {direction}, t.listed {direction}").format(key=key, direction=direction)
+    matches = [*_conditions(browse, values), *_after(browse, values)]
+    # Each arm reads one index in order; a member's own hidden rows would spoil the first.
+    arms = [
+        _ARM.format(
+            key=key,
+            joins=_joins(browse),
+            conditions=sql.SQL(" AND ").join([seen, *matches]),
+            order=order,
+        )
+        for seen in _seen(browse.viewer)
+    ]
     keys = sql.SQL(
-        "SELECT t.id FROM torrents_1.torrents t{joins} WHERE {conditions}"
-        " ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s"
-    ).format(joins=_joins(browse), conditions=sql.SQL(" AND ").join(conditions), order=order)
+        "SELECT id FROM ({arms}) a ORDER BY key {direction}, listed {direction}"
+        " LIMIT %(limit)s OFFSET %(offset)s"
+    ).format(arms=sql.SQL(" UNION ALL ").join(arms), direction=direction)
     statement = _ROWS.format(keys=keys, order=order)
     with conn.cursor(row_factory=class_row(ListedTorrent)) as cursor:
         return cursor.execute(statement, values).fetchall()
@@ -150,14 +164,13 @@ def count_torrents(conn: Connection, browse: Browse) -> Total:
     """How many torrents match: from counters, or counted up to `COUNTED` under a search."""
     if browse.search is None:
         return Total(_counted(conn, browse), exact=True)
-    values: dict[str, Any] = {"limit": COUNTED + 1}
+    values: dict[str, Any] = {"limit": COUNTED + 1, "viewer": browse.viewer.account}
+    matches = _conditions(browse, values)
+    seen = sql.SQL("({})").format(sql.SQL(") OR (").join(_seen(browse.viewer)))
     statement = sql.SQL(
         "SELECT count(*) FROM (SELECT FROM torrents_1.torrents t{joins}"
-        " WHERE {conditions} LIMIT %(limit)s) matches"
-    ).format(
-        joins=_JOINS["search"],
-        conditions=sql.SQL(" AND ").join(_conditions(browse, values)),
-    )
+        " WHERE ({seen}) AND {matches} LIMIT %(limit)s) matches"
+    ).format(joins=_JOINS["search"], seen=seen, matches=sql.SQL(" AND ").join(matches))
     found = _number(conn, statement, values)
     return Total(min(found, COUNTED), exact=found <= COUNTED)
 
@@ -204,20 +217,36 @@ def _joins(browse: Browse) -> sql.Composed:
     return sql.SQL("").join(wanted)
 
 
+def _seen(viewer: Viewer) -> list[sql.SQL]:
+    """Rows a viewer may see, as conditions that exclude each other."""
+    if viewer.is_staff:
+        return [sql.SQL("true")]
+    listed = sql.SQL("t.status = 'accepted'")
+    own = sql.SQL("t.status <> 'accepted' AND t.uploader = %(viewer)s")
+    return [listed, own] if viewer.account else [listed]
+
+
 def _conditions(browse: Browse, values: dict[str, Any]) -> list[sql.Composable]:
     """What a row must be like; puts the values it names into `values`."""
     conditions: list[sql.Composable] = [sql.SQL("NOT t.withdrawn")]
-    if not browse.viewer.is_staff:
-        own = sql.SQL("(t.status = 'accepted' OR t.uploader = %(viewer)s)")
-        seen = own if browse.viewer.account else sql.SQL("t.status = 'accepted'")
-        values["viewer"] = browse.viewer.account
-        conditions.append(seen)
     if browse.categories is not None:
         values["categories"] = list(browse.categories)
         conditions.append(sql.SQL("t.category = ANY(%(categories)s::uuid[])"))
     if browse.search is not None:
         conditions.extend(_search_conditions(browse.search, values))
     return conditions
+
+
+def _after(browse: Browse, values: dict[str, Any]) -> list[sql.Composable]:
+    """The rows behind the cursor, in the order of the list."""
+    if browse.after is None:
+        return []
+    values["after_key"], values["after_listed"] = browse.after
+    return [
+        sql.SQL("({key}, t.listed) {sign} (%(after_key)s, %(after_listed)s)").format(
+            key=_SORT_KEYS[browse.sort], sign=sql.SQL("<" if browse.descending else ">")
+        )
+    ]
 
 
 def _search_conditions(search: str, values: dict[str, Any]) -> list[sql.Composable]:

@@ -65,6 +65,7 @@ CREATE INDEX ON torrents (category, listed) WHERE status = 'accepted' AND NOT wi
 CREATE INDEX ON torrents (listed) WHERE NOT withdrawn;
 CREATE INDEX ON torrents (listed) WHERE status <> 'accepted' AND NOT withdrawn;
 CREATE INDEX ON torrents (uploader, listed) WHERE NOT withdrawn;
+CREATE INDEX ON torrents (uploader, listed) WHERE status <> 'accepted' AND NOT withdrawn;
 CREATE TABLE descriptions (
     torrent uuid PRIMARY KEY,
     description text COLLATE "C" NOT NULL
@@ -358,8 +359,13 @@ def find_torrent(conn: Connection, info_hash: str) -> TorrentRow | None:
         return cursor.execute(
             _FIND
             + """
-            WHERE NOT t.withdrawn
-              AND (t.info_hash = %(short)s OR left(t.info_hash_v2, 40) = %(short)s)
+            WHERE t.id = ANY(ARRAY(
+                SELECT id FROM torrents_1.torrents WHERE info_hash = %(short)s
+                UNION ALL
+                SELECT id FROM torrents_1.torrents
+                WHERE info_hash_v2 IS NOT NULL AND left(info_hash_v2, 40) = %(short)s
+            ))
+              AND NOT t.withdrawn
               AND (%(full)s::text IS NULL OR t.info_hash_v2 = %(full)s)
             LIMIT 1
             """,
