@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from ops.container.operator import operator
 from ops.demo import DemoMember, DemoPlace, DemoRefused, fill, local_host
 from ops.installation import setup_code
-from ops.run_state import RunState, connected, read_run_state, settings_at
+from ops.run_state import RunState, read_run_state, settings_at
+from ops.servers import connected
 from ops.settings import Settings, load_settings
 
 GIB = 1 << 30
