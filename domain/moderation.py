@@ -308,6 +308,7 @@ def _require_seen(thread: ModerationThread, seen: ModerationStatus | None) -> No
 
 def _words(author: UUID, message: str | None) -> Private:
     text = (message or "").strip()
-    if not 1 <= len(text) <= MESSAGE_LENGTH:
+    # A NUL fits into no database text, and a recorded fact must never stop a read model.
+    if not 1 <= len(text) <= MESSAGE_LENGTH or "\0" in text:
         raise ModerationMessageInvalid()
     return Private(author, text)

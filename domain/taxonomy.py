@@ -243,6 +243,9 @@ def _require_present(category: Category | None) -> Category:
 
 def _valid_name(name: str) -> str:
     name = name.strip()
+    if "\0" in name:
+        # No database text can hold it, and a recorded fact must never stop a read model.
+        raise CategoryInvalid("name: must not contain NUL characters", field="name")
     if not 1 <= len(name) <= NAME_LENGTH:
         raise CategoryInvalid(f"name: must have 1 to {NAME_LENGTH} characters", field="name")
     return name

@@ -204,6 +204,9 @@ def torrent_details(
         raise TorrentDetailsInvalid(
             f"description: must have at most {DESCRIPTION_LENGTH} characters", field="description"
         )
+    if any("\0" in text for text in (name, description, *tags)):
+        # No database text can hold it, and a recorded fact must never stop a read model.
+        raise TorrentDetailsInvalid("name, description, tags: must not contain NUL characters")
     return TorrentDetails(
         name=name,
         description=description,

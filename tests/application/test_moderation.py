@@ -162,6 +162,18 @@ def test_post_moderation_message_is_for_the_uploader_and_staff(bus: Bus) -> None
         send(bus, stranger, commands.PostModerationMessage(message_id=uuid4(), **words))
 
 
+def test_no_words_that_would_stop_a_read_model_are_recorded(bus: Bus, log: EventLog) -> None:
+    torrent = upload(bus)
+    head = log.head()
+    with pytest.raises(moderation.ModerationMessageInvalid):
+        send(
+            bus,
+            UPLOADER,
+            commands.PostModerationMessage(torrent=torrent, message_id=uuid4(), message="a\0b"),
+        )
+    assert log.head() == head
+
+
 def test_reset_torrent_leads_where_it_is_told(bus: Bus) -> None:
     mona = make_moderator(bus, "mona")
     torrent = upload(bus)

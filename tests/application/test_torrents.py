@@ -33,6 +33,7 @@ from application.uploads import (
 from domain import torrents
 from domain.passkeys import PasskeyScope, passkey_matches
 from domain.permissions import MODERATOR, Permission, permissions_of
+from domain.taxonomy import CategoryInvalid
 from domain.torrents import TorrentExists, hash_claim
 from tests.kit.corpus import sample
 from tests.kit.torrents import info_hash_of, torrent_file
@@ -169,6 +170,15 @@ def test_upload_torrent_refuses_an_nfo_that_is_none(bus: Bus, log: EventLog) -> 
         send(bus, nfo=b"x" * (NFO_BYTES + 1))
     assert log.head() == 0
     send(bus, nfo=b"x" * NFO_BYTES)
+
+
+def test_no_text_that_would_stop_a_read_model_is_recorded(bus: Bus, log: EventLog) -> None:
+    for field in ({"name": "a\0b"}, {"description": "a\0b"}, {"tags": ("a\0b",)}):
+        with pytest.raises(torrents.TorrentDetailsInvalid):
+            send(bus, **field)
+    with pytest.raises(CategoryInvalid):
+        bus.dispatch(CreateCategory(category=uuid4(), name="a\0b"), context(actor()))
+    assert log.head() == 0
 
 
 def test_upload_torrent_takes_the_name_inside_the_file(bus: Bus) -> None:
