@@ -21,6 +21,7 @@ from interfaces.http.deps import (
     Commands,
     CurrentSignIn,
     MaybeSignedIn,
+    ReadAccess,
     Reads,
     Services,
     SignedIn,
@@ -202,6 +203,9 @@ def log_in(
 ) -> LogInReply:
     """Open a session by a proof that the password is known."""
     account = services.proofs.check(body.username.strip(), body.challenge, body.proof.lower())
+    # Read before the session is opened: after that nothing may be missing for the answer.
+    with ReadAccess(services).connection() as connection:
+        transfer = find_transfer(connection, account)
     token = services.entropy.token(TOKEN_SIZE)
     opened: Account = call.dispatch(
         OpenSession(
@@ -212,8 +216,6 @@ def log_in(
         )
     )
     services.cookie.give(response, token)
-    with services.reads.connection() as connection:
-        transfer = find_transfer(connection, account)
     return LogInReply(user=_user_reply(account, opened.username, opened.roles, transfer))
 
 

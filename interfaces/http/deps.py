@@ -11,12 +11,12 @@ from uuid import UUID, uuid5
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyCookie, SecurityScopes
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 from starlette.concurrency import run_in_threadpool
 
 from application.bus import Actor, Context, RequestKey
 from application.sessions import SignIn
-from domain.errors import Forbidden, Invalid, Unauthenticated
+from domain.errors import Forbidden, Invalid, Unauthenticated, Unavailable
 from domain.permissions import Permission
 from interfaces.http.cookies import COOKIE
 from interfaces.http.notes import notes_of
@@ -172,8 +172,14 @@ class ReadAccess:
 
     @contextmanager
     def connection(self) -> Iterator[Connection[Any]]:
-        with self.services.reads.connection() as connection:
-            yield connection
+        """Raises `Unavailable` when the database is away, or gave no connection in time."""
+        try:
+            with self.services.reads.connection() as connection:
+                yield connection
+        except OperationalError as fault:
+            raise Unavailable(
+                "The read models are out of reach; try again.", retry_after=1
+            ) from fault
 
 
 async def reads_of(

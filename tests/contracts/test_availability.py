@@ -1,0 +1,43 @@
+"""What callers are told while a part behind the API is away or behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from psycopg_pool import ConnectionPool
+
+from interfaces.http.app import create_app
+from tests.kit.api import Api
+from tests.kit.browser import Browser
+
+
+@contextmanager
+def without_read_models(api: Api) -> Iterator[Api]:
+    """The same application while its read models give no connection."""
+    with (
+        ConnectionPool(api.app_url, min_size=1, max_size=1, timeout=0.05, open=True) as pool,
+        pool.connection(timeout=10),
+    ):
+        services = replace(api.services, reads=pool)
+        yield replace(api, app=create_app(services), services=services)
+
+
+def test_reads_are_unavailable_while_the_read_models_are(api: Api, alice: Browser) -> None:
+    paths = ("/api/me", "/api/torrents", "/api/categories", "/api/auth/status", "/api/stats/public")
+    with without_read_models(api) as away:
+        for path in paths:
+            browser = away.browser()
+            browser.client.cookies = alice.client.cookies
+            reply = browser.get(path)
+            assert reply.status_code == 503, reply.text
+            assert reply.json()["data"]["code"] == "unavailable"
+            assert reply.headers["retry-after"] == "1"
+
+
+def test_log_in_opens_no_session_it_can_not_tell_of(api: Api, alice: Browser) -> None:
+    with without_read_models(api) as away:
+        reply = away.browser().log_in("alice")
+    assert reply.status_code == 503, reply.text
+    assert api.topics().count("session.opened.1") == 2
