@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import psycopg
 from psycopg import sql
 
 from application.ports import EventLogPort
+from domain.kernel import Recorded
 from projections.engine import (
     Connection,
     Pause,
@@ -57,6 +59,34 @@ def _silent(progress: Progress) -> None:
     """Report nothing."""
 
 
+Read = Callable[[int, int], tuple[list[Recorded], int]]
+"""(after, limit) → facts of the next `limit` positions, and the last position scanned."""
+
+
+def read_ahead(
+    read: Read, *, upto: int, limit: int = BUILD_LIMIT
+) -> Iterator[tuple[list[Recorded], int]]:
+    """Batches of facts from position 1 to exactly `upto`, each with its last position.
+
+    The next one is read and unsealed while the caller folds the one before: the database
+    works on the fold meanwhile. Raises `RebuildRefused` for a log that ends sooner, and what
+    `read` raises.
+    """
+    if upto < 1:
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
+        after = 0
+        coming = reader.submit(read, after, min(limit, upto))
+        while after < upto:
+            batch, last = coming.result()
+            if last <= after:
+                raise RebuildRefused(f"the log ends at {after}, before {upto}")
+            after = last
+            if after < upto:
+                coming = reader.submit(read, after, min(limit, upto - after))
+            yield batch, last
+
+
 def fill(
     conn: Connection,
     log: EventLogPort,
@@ -73,18 +103,17 @@ def fill(
     `FoldFailed` on a bad fact: a build has nothing to stop.
     """
     began = time.monotonic()
-    after = 0
+
+    def read_facts(after: int, most: int) -> tuple[list[Recorded], int]:
+        return read(log, projection, after, most)
+
     with conn.transaction():
         cursor = tuples(conn)
         use_schema(cursor, schema)
-        while after < upto:
-            batch, last = read(log, projection, after, min(limit, upto - after))
-            if last <= after:
-                raise RebuildRefused(f"the log ends at {after}, before {upto}")
+        for batch, last in read_ahead(read_facts, upto=upto, limit=limit):
             fold(cursor, projection, batch)
-            after = last
-            report(Progress(position=after, head=upto, seconds=time.monotonic() - began))
-        cursor.execute("UPDATE position SET last = %s", [after])
+            report(Progress(position=last, head=upto, seconds=time.monotonic() - began))
+        cursor.execute("UPDATE position SET last = %s", [upto])
 
 
 def rebuild(

@@ -21,7 +21,7 @@ from projections.engine import (
     tuples,
     use_schema,
 )
-from projections.rebuild import BUILD_LIMIT, Progress, RebuildRefused, Report
+from projections.rebuild import BUILD_LIMIT, Progress, Report, read_ahead
 
 Also = Callable[[Sequence[Recorded]], None]
 """Given every fact in order too, so that one reading of the log serves all who fold it."""
@@ -81,19 +81,15 @@ def cast_shadows(
     with conn.transaction(force_rollback=True):
         for shadow in shadows:
             install(conn, shadow.projection, shadow.schema)
-        began, after = time.monotonic(), 0
-        while after < upto:
-            batch, last = log.read(after, min(limit, upto - after))
-            if last <= after:
-                raise RebuildRefused(f"the log ends at {after}, before {upto}")
+        began = time.monotonic()
+        for batch, last in read_ahead(log.read, upto=upto, limit=limit):
             for shadow in shadows:
                 shadow.fold(conn, tuples(conn), batch)
             if also is not None:
                 also(batch)
-            after = last
             if report is not None:
                 seconds = time.monotonic() - began
-                report(Progress(position=after, head=upto, seconds=seconds))
+                report(Progress(position=last, head=upto, seconds=seconds))
         yield shadows
 
 
