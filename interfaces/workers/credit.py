@@ -83,12 +83,13 @@ class CreditWorker:
         self._fold: CreditFold | None = None
         self._position = START
         self._last_ids: dict[str, str] = {}
+        self._newest_at: dict[str, int] = {}
         self._flushed_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; servers that are away are waited for.
 
-        Raises `UnreadableRecords`, `LedgerDamaged` or `StreamWentBack`: waiting mends none.
+        Raises `UnreadableRecords` or `LedgerDamaged`: waiting mends neither.
         """
         pause, failures = 0.0, 0
         try:
@@ -126,9 +127,11 @@ class CreditWorker:
     def _advance(self, conn: Connection, fold: CreditFold, stream: PeerStream) -> int:
         """Archive the stream's next batch, and trim what is neither new nor needed."""
         last_id = self._last_ids[stream.name]
+        if renumbered := stream.rejoin(last_id, self._newest_at.get(stream.name, 0)):
+            _logger.warning("credit.stream_renumbered", stream=stream.name, entries=renumbered)
         drained = stream.drain(last_id, self._batch_records)
         if drained is None:
-            stream.check(last_id)
+            stream.raise_epoch(last_id)
         else:
             self._archive(conn, fold, stream.name, drained)
         now = int(self._clock().timestamp()) * MICROSECONDS
@@ -168,6 +171,7 @@ class CreditWorker:
         """Fold the whole ledger; what lies behind the tables' position is marked as changed."""
         install(conn)
         fold = self._new_fold()
+        self._newest_at.clear()
         for tail in self._tails.values():
             tail.clear()
         began = time.monotonic()
@@ -196,6 +200,11 @@ class CreditWorker:
     def _note(self, batch: Batch, records: Records) -> None:
         if batch.stream in self._tails:
             self._tails[batch.stream].note(batch, records)
+            self._note_newest(batch.stream, records)
+
+    def _note_newest(self, stream: str, records: Records) -> None:
+        newest = int(records["at"].max()) if len(records) else 0
+        self._newest_at[stream] = max(newest, self._newest_at.get(stream, 0))
 
     def _archive(self, conn: Connection, fold: CreditFold, stream: str, drained: Drained) -> None:
         """One transaction: the batch, its records and, when due, the tables; then take note.
@@ -228,6 +237,7 @@ class CreditWorker:
         self._fold, self._position = fold, position
         self._last_ids[stream] = drained.last_id
         self._tails[stream].add(int(records["at"].max()), drained.last_id)
+        self._note_newest(stream, records)
 
     def _flush_due(self, fold: CreditFold) -> bool:
         waited = time.monotonic() - self._flushed_at

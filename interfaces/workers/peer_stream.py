@@ -1,4 +1,4 @@
-"""One shard's stream of peer events, from the reader's side: drain, check, trim."""
+"""One shard's stream of peer events, from the reader's side: drain, rejoin, trim."""
 
 from __future__ import annotations
 
@@ -12,15 +12,36 @@ from redis.retry import Retry
 
 from domain.credit import MICROSECONDS
 from projections.peer_ledger import Batch
-from projections.peer_records import Records, UnreadableRecords, decode_entry
+from projections.peer_records import Records, UnreadableRecords, decode_entry, unpack
 from tracker import wire
 
 FIRST_ID: Final = "0-0"
 _READ_ENTRIES: Final = 200
 
-
-class StreamWentBack(Exception):
-    """The stream was emptied or replaced and numbers its entries from before the ledger's end."""
+# Raise the counter of epochs to what the ledger holds at least.
+_RAISE: Final = """
+if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[1]) then
+    redis.call('SET', KEYS[1], ARGV[1])
+end
+"""
+# Number the entries from ARGV[1] on anew, in their order, under an epoch above the counter's and
+# ARGV[2]. In one step, as a tracker may be writing: its next id is then refused, so it starts anew
+# with the epoch after this one.
+_RENUMBER: Final = """
+local epoch = math.max(tonumber(redis.call('GET', KEYS[2]) or '0'), tonumber(ARGV[2])) + 1
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1][1]
+local number = 0
+redis.call('SET', KEYS[2], string.format('%d', epoch))
+repeat
+    local entries = redis.call('XRANGE', KEYS[1], ARGV[1], last, 'COUNT', 100)
+    for _, entry in ipairs(entries) do
+        number = number + 1
+        redis.call('XADD', KEYS[1], string.format('%d-%d', epoch, number), unpack(entry[2]))
+        redis.call('XDEL', KEYS[1], entry[1])
+    end
+until #entries == 0
+return number
+"""
 
 
 class Drained(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +70,10 @@ def connect_stream(url: str) -> redis.Redis:
 class PeerStream:
     """Reads by id, without a consumer group: what was archived is known by the ledger alone."""
 
-    def __init__(self, client: redis.Redis, name: str) -> None:
+    def __init__(self, client: redis.Redis, layout: int, shard: int) -> None:
         self._client = client
-        self.name = name
+        self.name = wire.stream_name(layout, shard)
+        self._epoch = wire.epoch_name(layout, shard)
 
     def drain(self, after: str, limit: int) -> Drained | None:
         """Entries behind `after` with at most `limit` records, or one larger entry; None: none.
@@ -83,22 +105,37 @@ class PeerStream:
         reply: Any = self._client.xread({self.name: after}, count=_READ_ENTRIES)
         return [(entry_id.decode(), fields) for _, read in reply for entry_id, fields in read]
 
-    def check(self, last_id: str) -> None:
-        """Raise `StreamWentBack` when entries are numbered from before `last_id`.
+    def rejoin(self, last_id: str, newest_at: int) -> int:
+        """Number anew what stands before `last_id` though it is younger; gives how many entries.
 
-        Such entries would never be read, and their credit lost without a word.
+        A Redis that lost its contents lets the tracker begin again with an early epoch, and such
+        entries would never be read: their credit would be lost without a word. `newest_at` is
+        the time of the newest record the ledger holds of this stream; times of a shard never
+        fall, so entries behind it are not archived.
         """
-        try:
-            info: Any = self._client.xinfo_stream(self.name)
-        except redis.ResponseError:
-            return  # There is no such key yet.
-        generated = info["last-generated-id"].decode()
-        if _order(generated) < _order(last_id):
-            raise StreamWentBack(
-                f"Stream {self.name} ends at {generated}, before {last_id}, which the ledger"
-                " already holds. Redis lost its contents: raise the shard's epoch above"
-                f" {last_id.partition('-')[0]} and remove the stream."
-            )
+        end: Any = self._client.xrevrange(self.name, max=last_id, count=1)
+        if not end or _newest_at(end[0]) <= newest_at:
+            return 0
+        start = "-"
+        while entries := self._range(start):
+            for entry in entries:
+                if _newest_at(entry) > newest_at:
+                    return self._renumber(entry[0].decode(), last_id)
+            start = f"({entries[-1][0].decode()}"
+        return 0
+
+    def raise_epoch(self, last_id: str) -> None:
+        """Let the tracker's next start number its entries from behind `last_id`."""
+        self._client.eval(_RAISE, 1, self._epoch, _order(last_id)[0])
+
+    def _range(self, start: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        reply: Any = self._client.xrange(self.name, min=start, count=_READ_ENTRIES)
+        return list(reply)
+
+    def _renumber(self, first_id: str, last_id: str) -> int:
+        epoch = _order(last_id)[0]
+        moved: Any = self._client.eval(_RENUMBER, 2, self.name, self._epoch, first_id, epoch)
+        return int(moved)
 
     def trim(self, keep_from: str) -> None:
         """Remove entries before `keep_from`."""
@@ -143,6 +180,16 @@ class Tail:
 
 def _gather(ids: list[str], parts: list[bytes]) -> Drained:
     return Drained(first_id=ids[0], last_id=ids[-1], packed=b"".join(parts))
+
+
+def _newest_at(entry: tuple[bytes, dict[bytes, bytes]]) -> int:
+    """Time of the last record of an entry; 0 for one of a version we do not know."""
+    fields = entry[1]
+    try:
+        packed = decode_entry(fields.get(wire.FIELD_VERSION), fields.get(wire.FIELD_RECORDS))
+    except UnreadableRecords:
+        return 0
+    return int(unpack(packed)["at"].max())
 
 
 def _order(entry_id: str) -> tuple[int, int]:

@@ -24,7 +24,6 @@ from ops.system import system_clock
 from projections.credit_fold import CreditFold
 from projections.credit_policy import StandingPolicy
 from projections.registry import ALL
-from tracker.wire import stream_name
 
 JOB_THREADS = 4
 STOP_SECONDS = 15.0
@@ -67,7 +66,7 @@ def credit_worker(base: Foundation) -> CreditWorker:
     client = connect_stream(redis_url(settings))
     return CreditWorker(
         conninfo=database_url(settings),
-        streams=[PeerStream(client, stream_name(layout, shard)) for shard in shards(settings)],
+        streams=[PeerStream(client, layout, shard) for shard in shards(settings)],
         head=base.log.head,
         policies=StandingPolicy(CreditPolicy()),
         address_key=address_keys(base),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -51,6 +52,30 @@ def test_killed_in_the_middle_of_a_transfer(site: Site, tmp_path: Path, names: l
     eventually(lambda: _gained(site.figures(site.member), before[1]), received, seconds=40)
     answered = len(seeder.replies) + len(leecher.replies)
     assert answered > 4
+    eventually(lambda: _recorded(site, info_hash) >= answered, wanted=True, seconds=40)
+    seeder.close()
+    leecher.close()
+
+
+def test_redis_with_nothing_in_it_is_filled_again(site: Site, tmp_path: Path) -> None:
+    """Without a hand's work: members keep their credit, and what comes next is credited too."""
+    content = make_content(tmp_path / "seed", "film-emptied.bin", SIZE)
+    uploaded = upload(site.admin, make_torrent(content), name=content.stem, category=site.category)
+    info_hash = uploaded["infoHash"]
+    before = site.figures(site.admin), site.figures(site.member)
+    assert site.installation.stop() == 0
+    shutil.rmtree(site.installation.folder / "valkey")
+    site.installation.start()
+    seeder, leecher = TorrentClient(tmp_path / "seed"), TorrentClient(tmp_path / "leech")
+    seeder.add(download(site.admin, info_hash))
+    leecher.add(download(site.member, info_hash))
+    leecher.wait(lambda: _announced((seeder, leecher)) and leecher.is_seeding(), what="the film")
+    _acknowledged((seeder, leecher))
+    received, sent = leecher.stop(), seeder.stop()
+    assert received[1] >= SIZE
+    eventually(lambda: _gained(site.figures(site.admin), before[0]), sent, seconds=40)
+    eventually(lambda: _gained(site.figures(site.member), before[1]), received, seconds=40)
+    answered = len(seeder.replies) + len(leecher.replies)
     eventually(lambda: _recorded(site, info_hash) >= answered, wanted=True, seconds=40)
     seeder.close()
     leecher.close()

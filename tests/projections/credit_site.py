@@ -47,7 +47,7 @@ class Site:
     ) -> CreditWorker:
         worker = CreditWorker(
             conninfo=self.app_url,
-            streams=streams or [PeerStream(self.client, STREAM)],
+            streams=streams or [PeerStream(self.client, 1, 0)],
             head=lambda: self.head,
             policies=policies or StandingPolicy(POLICY),
             address_key=month_key,

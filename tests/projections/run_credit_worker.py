@@ -27,7 +27,7 @@ def main() -> None:
     app_url, redis_url, batch_records = sys.argv[1:]
     worker = CreditWorker(
         conninfo=app_url,
-        streams=[PeerStream(connect_stream(redis_url), STREAM)],
+        streams=[PeerStream(connect_stream(redis_url), 1, 0)],
         head=lambda: 3,
         policies=StandingPolicy(POLICY),
         address_key=month_key,

@@ -79,7 +79,7 @@ def test_a_failure_between_commit_and_trim_archives_nothing_twice(site: Site) ->
     records = hostile_records(2_000, seed=41)
     site.send(records)
     site.now = AT + timedelta(days=30)
-    worker = site.worker(streams=[UntrimmableStream(site.client, STREAM)])
+    worker = site.worker(streams=[UntrimmableStream(site.client, 1, 0)])
     for _ in range(2):
         with pytest.raises(Broken):
             worker.step()
@@ -120,11 +120,11 @@ def test_run_waits_for_servers_and_stops_when_asked(site: Site) -> None:
     troubles = [redis.ConnectionError(), psycopg.OperationalError(), OSError()]
 
     class Shaky(PeerStream):
-        def check(self, last_id: str) -> None:
+        def raise_epoch(self, last_id: str) -> None:
             if troubles:
                 raise troubles.pop()
 
-    worker = site.worker(streams=[Shaky(site.client, STREAM)])
+    worker = site.worker(streams=[Shaky(site.client, 1, 0)])
     stop = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()

@@ -8,15 +8,16 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+import redis
 
 from domain.credit import MICROSECONDS, CreditPolicy
-from interfaces.workers.peer_stream import PeerStream, StreamWentBack, Tail
+from interfaces.workers.peer_stream import PeerStream, Tail
 from projections import accounting, peer_ledger
 from projections.accounting_replay import replay
 from projections.credit_fold import CreditFold
 from projections.credit_policy import StandingPolicy
 from projections.digest import digest_tables
-from projections.peer_records import UnreadableRecords, as_kept
+from projections.peer_records import Records, UnreadableRecords, as_kept
 from tests.projections.credit_site import (
     AT,
     ENTRY,
@@ -29,6 +30,8 @@ from tests.projections.credit_site import (
 from tests.projections.peer_sets import T0, hostile_records
 from tests.projections.run_credit_worker import POLICY, STREAM
 from tracker import wire
+
+EPOCH = wire.epoch_name(1, 0)
 
 
 @pytest.fixture
@@ -169,23 +172,67 @@ def test_unknown_versions_stop_the_worker_after_what_came_before(site: Site) -> 
     assert_settled(site, records)
 
 
-def test_a_stream_that_starts_anew_is_told(site: Site) -> None:
+def _later(records: Records, than: Records) -> Records:
+    """`records` moved behind the newest of `than`."""
+    records["at"] += than["at"].max() - records["at"].min() + 1
+    return records
+
+
+@pytest.mark.parametrize("restarted", [True, False], ids=["worker-restarts", "worker-goes-on"])
+@pytest.mark.parametrize("entries", [2, 12], ids=["behind", "overtaken"])
+def test_nothing_is_lost_when_a_stream_starts_anew(
+    site: Site,
+    entries: int,
+    restarted: bool,
+) -> None:
     records = hostile_records(200, seed=37)
     site.send(records, epoch=4)
     worker = site.worker()
     drain_all(worker)
-    site.client.delete(STREAM)
-    assert worker.step() == 0
-    site.send(records, epoch=1)
-    with pytest.raises(StreamWentBack, match="before 4-5"):
-        worker.step()
-    # The shard's next epoch is above what the ledger holds: all is well again.
-    site.client.delete(STREAM)
-    again = hostile_records(200, seed=38)
-    again["at"] += records["at"].max() - again["at"].min()
-    site.send(again, epoch=5)
+    if restarted:
+        worker.close()
+    # Redis lost all it held; the shard counts its epochs and entries from the start again.
+    site.client.delete(STREAM, EPOCH)
+    again = _later(hostile_records(entries * ENTRY, seed=38), records)
+    site.send(again, epoch=4)
+    worker = site.worker() if restarted else worker
     drain_all(worker)
     assert_settled(site, np.concatenate([records, again]))
+    # A tracker that still writes under the old numbers is refused, and its next epoch is above.
+    with pytest.raises(redis.ResponseError, match="equal or smaller"):
+        add_entry(site.client, again[:1], f"4-{entries + 1}")
+    assert int(site.client.get(EPOCH) or 0) == 5
+    third = _later(hostile_records(200, seed=39), again)
+    site.send(third, epoch=6)
+    drain_all(worker)
+    assert_settled(site, np.concatenate([records, again, third]))
+
+
+def test_what_survived_in_a_stream_is_not_counted_twice(site: Site) -> None:
+    records = hostile_records(400, seed=37)
+    site.send(records, epoch=4)
+    worker = site.worker()
+    drain_all(worker)
+    # The end of the append-only file was lost, and the epoch with it.
+    site.client.delete(STREAM, EPOCH)
+    site.send(records[: 5 * ENTRY], epoch=4)
+    again = _later(hostile_records(120, seed=38), records)
+    site.send(again, epoch=4, first=6)
+    drain_all(worker)
+    assert_settled(site, np.concatenate([records, again]))
+
+
+def test_an_idle_worker_raises_the_epoch_of_an_empty_redis(site: Site) -> None:
+    records = hostile_records(200, seed=37)
+    site.send(records, epoch=4)
+    worker = site.worker()
+    drain_all(worker)
+    site.client.delete(STREAM, EPOCH)
+    assert worker.step() == 0
+    assert site.client.get(EPOCH) == b"4"
+    site.client.set(EPOCH, 9)
+    worker.step()
+    assert site.client.get(EPOCH) == b"9"
 
 
 def test_one_worker_at_a_time(site: Site) -> None:
@@ -205,7 +252,7 @@ def test_shards_are_folded_into_one_account(site: Site) -> None:
     names = [wire.stream_name(2, shard) for shard in range(2)]
     for shard, name in enumerate(names):
         site.send(records[records["torrent"] % 2 == shard], stream=name)
-    streams = [PeerStream(site.client, name) for name in names]
+    streams = [PeerStream(site.client, 2, shard) for shard in range(2)]
     worker = site.worker(streams=streams)
     assert 0 < worker.step() <= 960
     worker.close()
