@@ -36,6 +36,8 @@ router = APIRouter(tags=["Authentication"])
 
 Base64 = Annotated[str, Field(min_length=40, max_length=128, pattern=r"^[A-Za-z0-9+/_=-]+$")]
 Hex64 = Annotated[str, Field(min_length=64, max_length=64, pattern=r"^[0-9A-Fa-f]+$")]
+Nonce = Annotated[Line, Field(min_length=1, max_length=128)]
+NonceNumber = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class UsernameRequired(Invalid):
@@ -65,7 +67,7 @@ class ProofOfWork(Body):
     """A solved proof of work: `hash` is hex of SHA-256 over `challenge:nonce`."""
 
     challenge: Hex64
-    nonce: Annotated[str | int, Field(union_mode="left_to_right")]
+    nonce: Annotated[Nonce | NonceNumber, Field(union_mode="left_to_right")]
     hash: Hex64
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
@@ -119,6 +120,8 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"pow": None}, "pow: "),
     ({"pow": {}}, "pow.challenge: "),
     ({"pow": {"challenge": "x" * 64, "nonce": "1", "hash": "0" * 64}}, "pow.challenge: "),
+    ({"pow": {"challenge": "0" * 64, "nonce": "\ud800", "hash": "0" * 64}}, "pow.nonce"),
+    ({"pow": {"challenge": "0" * 64, "nonce": "1" * 129, "hash": "0" * 64}}, "pow.nonce"),
     ({"panicPassword": "too short"}, "panicPassword: "),
     ({"panicPassword": "x" * 129}, "panicPassword: "),
     ({"invite": "x" * 65}, "invite: "),
@@ -127,7 +130,8 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
 
 def test_register_account_refuses_a_bad_field(api: Api, anonymous: Browser) -> None:
     for change, said in BAD_FIELDS:
-        reply = anonymous.post(PATH, json={**anonymous.registration("root"), **change})
+        body = json.dumps({**anonymous.registration("root"), **change})
+        reply = anonymous.post(PATH, content=body, headers={"content-type": "application/json"})
         assert reply.status_code == 400, change
         assert reply.json()["message"].startswith(said), change
     assert api.log.head() == 0
