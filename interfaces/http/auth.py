@@ -177,7 +177,7 @@ def register_account(
         session=services.entropy.uuid(),
         token_hash=token_hash(token),
     )
-    made: Registered = call.dispatch(command)
+    made: Registered = call.dispatch(command, opens=command.session)
     if made.is_first and body.panic_password:
         services.kek.wrap(body.panic_password)
     services.cookie.give(response, token)

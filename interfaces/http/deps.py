@@ -113,17 +113,24 @@ class Call:
     context: Context
     request: Request
 
-    def dispatch(self, command: Any) -> Any:
-        """Run `command`; its result. Raises the command's refusals."""
+    def dispatch(self, command: Any, *, opens: UUID | None = None) -> Any:
+        """Run `command`; its result. Raises the command's refusals.
+
+        `opens` is the session the command opens: that one reads this write from now on.
+        """
         outcome = self.services.bus.dispatch(command, self.context)
         notes = notes_of(self.request.scope)
         notes.position = outcome.position
         notes.stale = tuple(dict.fromkeys((*notes.stale, *outcome.stale)))
         notes.repeated = outcome.repeated
-        session = self.context.actor.session if self.context.actor else None
+        session = str(opens) if opens else self._session
         if outcome.stale and session:
             self.services.freshness.remember(session, outcome.position)
         return outcome.result
+
+    @property
+    def _session(self) -> str | None:
+        return self.context.actor.session if self.context.actor else None
 
 
 def _context(

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 from psycopg_pool import ConnectionPool
 
+from application.site import ChangeSettings
 from interfaces.http.app import create_app
+from projections.users import UsersProjection
 from tests.kit.api import Api
 from tests.kit.browser import Browser
 
@@ -41,3 +43,13 @@ def test_log_in_opens_no_session_it_can_not_tell_of(api: Api, alice: Browser) ->
         reply = away.browser().log_in("alice")
     assert reply.status_code == 503, reply.text
     assert api.topics().count("session.opened.1") == 2
+
+
+def test_a_newcomer_s_session_reads_his_registration_once_it_can(api: Api, admin: Browser) -> None:
+    api.dispatch(ChangeSettings(changes={"registrationOpen": True}))
+    newcomer = api.browser()
+    with api.held(UsersProjection()):
+        reply = newcomer.register("alice")
+        assert reply.status_code == 200, reply.text
+        assert "users" in reply.headers["x-stale"]
+    assert newcomer.get("/api/me").json()["username"] == "alice"
