@@ -192,10 +192,22 @@ class Bus:
         `Unavailable` when others kept winning the race for the same aggregate.
         """
         handler = self._handlers[type(command)]
-        if context.request is not None:
-            earlier = self._earlier(handler, context.request)
-            if earlier is not None:
-                return earlier
+        request = context.request
+        if request is None:
+            return self._run(handler, command, context)
+        earlier = self._earlier(handler, request)
+        if earlier is not None:
+            return earlier
+        try:
+            return self._run(handler, command, context)
+        except (DomainError, CommandRepeated):
+            # The same request, sent twice at once: what refuses this run may be the other's work.
+            earlier = self._earlier(handler, request)
+            if earlier is None:
+                raise
+            return earlier
+
+    def _run(self, handler: Handler, command: Any, context: Context) -> Outcome[Any]:
         for attempt in range(ATTEMPTS):
             unit = Unit(self._log, context)
             result = handler(unit, command)
@@ -205,12 +217,6 @@ class Bus:
                 self._pause(random.uniform(0, 0.004 * 2**attempt))  # noqa: S311 (spread, not secrecy)
             except ClaimTaken as taken:
                 raise self._taken.get(taken.kind, NameTaken)() from None
-            except CommandRepeated:
-                if context.request is None:
-                    raise
-                earlier = self._earlier(handler, context.request)
-                if earlier is not None:
-                    return earlier
         raise Unavailable("Others are changing the same thing; try again.", retry_after=1)
 
     def _save(self, unit: Unit, result: Any) -> Outcome[Any]:

@@ -250,6 +250,22 @@ def test_the_same_request_sent_twice_at_once_counts_once(log: EventLog) -> None:
     assert total(bus, tally) == 5
 
 
+def test_the_same_request_refused_over_its_own_twin_gets_the_twin_s_answer(log: EventLog) -> None:
+    tally, request = uuid4(), key()
+    other, _, _ = bus_on(log)
+
+    def handle(unit: Unit, command: RaiseTally) -> Raised:
+        other.dispatch(command, context(request=request))
+        return handle_raise_tally(unit, command)
+
+    bus, _, _ = bus_on(log, handlers={RaiseTally: handle})
+    outcome = bus.dispatch(RaiseTally(tally, 60), context(request=request))
+    assert (outcome.result, outcome.repeated) == (Raised(60), True)
+    assert total(bus, tally) == 60
+    with pytest.raises(TooHigh):
+        bus.dispatch(RaiseTally(tally, 60), context(request=key()))
+
+
 def test_a_command_id_used_twice_without_a_key_is_a_fault(log: EventLog) -> None:
     bus, _, _ = bus_on(log)
     once = context()
