@@ -24,7 +24,8 @@ STEP_LIMIT = 500
 """Facts per step: larger batches gain little once the fold is set-based (measured)."""
 TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError)
 """Failures of the server or the connection; they say nothing about the facts."""
-
+OF_THE_FACT = (psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
+"""Operational by their class, yet the same at every attempt: a value too large for an index."""
 OF_THIS_PROCESS = (UnknownTopic, SealKeyMissing)
 """Failures of a process older than the log it reads; a fact is not bad for that."""
 
@@ -238,6 +239,8 @@ def fold(cursor: Cursor, projection: Projection, batch: Sequence[Recorded]) -> N
         return
     try:
         projection.fold(cursor, batch)
+    except OF_THE_FACT as error:
+        raise FoldFailed(batch[0].position, batch[-1].position) from error
     except TRANSIENT:
         raise
     except Exception as error:

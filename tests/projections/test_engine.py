@@ -270,3 +270,23 @@ def test_standings_count_what_is_behind(conn: Connection, log: EventLog) -> None
     assert (standing.position, standing.behind, standing.state) == (12, 18, "behind")
     catch_up(conn, log, Jars())
     assert engine.standings(conn, log.head(), [Jars()])["jars"].state == "current"
+
+
+def test_a_fact_too_large_for_the_server_stops_the_projection(
+    conn: Connection, log: EventLog
+) -> None:
+    class Overflowing(Jars):
+        """PostgreSQL refuses what the seventh fact asks for, at every attempt."""
+
+        def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
+            super().fold(cursor, batch)
+            if batch[-1].position >= 7:
+                cursor.execute("SELECT repeat('x', 1073741824)")
+
+    engine.install(conn, Jars())
+    write(log, story(12))
+    jars = Overflowing()
+    while isinstance(reached := engine.step(conn, log, jars), int):
+        pass
+    assert reached is STOPPED
+    assert position(conn) >= 5
