@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import dramatiq
+import psycopg
 import structlog
 from dramatiq.brokers.redis import RedisBroker
 from psycopg import Connection
@@ -64,8 +65,19 @@ class ProjectionWorker:
                 moving = [p for p in moving if self._moves(conn, p)]
 
     def _moves(self, conn: Connection[Any], projection: Projection) -> bool:
-        """One step; True when there may be more to fold."""
-        outcome = step(conn, self._log, projection)
+        """One step; True when there may be more to fold. A failure holds up no other."""
+        try:
+            outcome = step(conn, self._log, projection)
+        except psycopg.Error as failure:
+            if conn.broken:
+                raise
+            self.failures += 1
+            _logger.warning(
+                "projection.step_failed",
+                projection=projection.name,
+                error=type(failure).__name__,
+            )
+            return False
         paused = outcome if isinstance(outcome, Pause) and outcome not in {BUSY, IDLE} else None
         if paused is None:
             self._paused.pop(projection.name, None)

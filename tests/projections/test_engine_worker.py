@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import dramatiq
@@ -15,6 +15,7 @@ from psycopg_pool import ConnectionPool
 from redis import RedisError
 
 from application.store.log import EventLog
+from domain.kernel import Recorded
 from interfaces.workers.broker import make_broker
 from interfaces.workers.projections import (
     QUEUE,
@@ -89,6 +90,25 @@ def test_a_stopped_projection_holds_up_no_other_and_is_reported_once(
     worker.sweep()
     assert (position(conn), position(conn, "history_1")) == (8, 20)
     assert capsys.readouterr().out.count("projection.paused") == 1
+
+
+def test_a_projection_whose_step_fails_holds_up_no_other(
+    pool: ConnectionPool[Connection[Any]], conn: engine.Connection, log: EventLog
+) -> None:
+    class Cancelled(Jars):
+        """The server gives up every time, without a fault of the facts."""
+
+        def fold(self, cursor: engine.Cursor, batch: Sequence[Recorded]) -> None:
+            cursor.execute("SET LOCAL statement_timeout = 1")
+            cursor.execute("SELECT pg_sleep(20)")
+
+    for projection in (Jars(), HistoryProjection()):
+        engine.install(conn, projection)
+    write(log, story(20))
+    worker = ProjectionWorker(pool, log, (Cancelled(), HistoryProjection()))
+    worker.sweep()
+    assert (position(conn), position(conn, "history_1")) == (0, 20)
+    assert worker.failures == 1
 
 
 def test_the_loop_folds_without_any_message_and_outlives_a_failure(
