@@ -128,7 +128,9 @@ class Verifier:
             also=fold_claims,
             report=lambda progress: self._tell("read models", progress.position, head),
         ) as shadows:
-            checks = [_compare(conn, shadow, seen[shadow.projection.name]) for shadow in shadows]
+            checks = [
+                _compare(conn, shadow, seen[shadow.projection.name], head) for shadow in shadows
+            ]
         missing = [_missing(p) for p in self._projections if seen[p.name].position is None]
         return [*checks, *missing, _compare_claims(conn, held, head)]
 
@@ -155,9 +157,11 @@ class Verifier:
             upto_seq=reached,
             progress=lambda records, _seconds: self._tell("accounting", records, 0),
         )
-        return _compare_schemas(
+        check = _compare_schemas(
             conn, accounting.Accounting(), accounting.SCHEMA, shadow, reached=reached
         )
+        newest = peer_ledger.newest_batch(conn)
+        return _within(check, f"{accounting.SCHEMA}.position", newest.seq if newest else 0)
 
     def _check_heads(self) -> Check:
         fault = store.verify_heads(self._log)
@@ -186,13 +190,22 @@ def _head(conn: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def _compare(conn: Connection, shadow: Shadow, standing: Standing) -> Check:
+def _compare(conn: Connection, shadow: Shadow, standing: Standing, head: int) -> Check:
     part = shadow.projection.name
     if shadow.failure is not None:
         return Check(part=part, outcome=UNCHECKED, reached=shadow.upto, findings=(shadow.failure,))
-    return _compare_schemas(
+    check = _compare_schemas(
         conn, shadow.projection, standing.schema, shadow.schema, reached=shadow.upto
     )
+    return _within(check, f"{standing.schema}.position", head)
+
+
+def _within(check: Check, place: str, end: int) -> Check:
+    """The check, or a difference where it stands beyond the end: what comes next is never folded."""
+    if check.reached <= end:
+        return check
+    finding = f"{place}: {check.reached} lies beyond the end of the record, {end}"
+    return msgspec.structs.replace(check, outcome=DIFFERS, findings=(*check.findings, finding))
 
 
 def _compare_schemas(

@@ -74,6 +74,16 @@ def test_a_log_cut_off_behind_a_signed_head_is_found(site: Site) -> None:
     assert check.findings[0].startswith("head at position 60")
 
 
+def test_a_position_beyond_the_end_of_the_record_is_found(site: Site) -> None:
+    # What comes next would be passed over, and so a log cut off with its signed heads shows too.
+    site.conn.execute("UPDATE jars_1.position SET last = last + 5")
+    site.conn.execute("UPDATE accounting_1.position SET ledger_seq = ledger_seq + 5")
+    verdict = site.verify()
+    assert outcomes(verdict) == all_equal_but(jars="differs", accounting="differs")
+    assert "jars_1.position" in site.check("jars").findings[0]
+    assert "accounting_1.position" in site.check("accounting").findings[0]
+
+
 def test_claims_that_do_not_follow_from_the_facts_are_named(site: Site) -> None:
     site.as_owner("DELETE FROM log.claims WHERE value = (SELECT min(value) FROM log.claims)")
     check = site.check("claims")
