@@ -7,9 +7,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 from domain.passkeys import PasskeyScope, make_passkey
 
-OLDEST_KEY = 0
-"""The key id of an account none was recorded for: it uses the oldest passkey key there is."""
-
 
 class Passkeys:
     """Makes passkeys from the keyring's secrets; none is ever stored."""
@@ -17,22 +14,17 @@ class Passkeys:
     def __init__(self, keys: Mapping[int, bytes]) -> None:
         """`keys` are the keyring's keys for passkeys by id, retired ones too; at least one."""
         self._keys = dict(keys)
-        self._oldest = min(self._keys)
-
-    def key_id(self, kid: int) -> int:
-        """The real id of a recorded key id."""
-        return self._oldest if kid == OLDEST_KEY else kid
+        self.newest = max(self._keys)
+        """Id of the key new accounts' passkeys are made under: ids rise as keys are added."""
 
     def announce_passkey(self, account: int, *, kid: int, epoch: int) -> str:
         """The general key: it opens announce and scrape for every torrent."""
-        return make_passkey(
-            self._keys[self.key_id(kid)], account, scope=PasskeyScope.ANNOUNCE, epoch=epoch
-        )
+        return make_passkey(self._keys[kid], account, scope=PasskeyScope.ANNOUNCE, epoch=epoch)
 
     def torrent_passkey(self, account: int, *, kid: int, epoch: int, torrent: int) -> str:
         """The key inside one downloaded file: it opens that torrent only."""
         return make_passkey(
-            self._keys[self.key_id(kid)],
+            self._keys[kid],
             account,
             scope=PasskeyScope.TORRENT,
             epoch=epoch,

@@ -34,11 +34,12 @@ class RegisterAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Make an account and sign it in.
 
     `may_found` says whether the caller may make the first account of the site. `verifier` is
-    password-blind. `session` and `token_hash` are of the session to open.
+    password-blind. `kid` is the id of the key that passkeys are made under now. `session` and `token_hash` are of the session to open.
     """
 
     account: UUID
     username: str
+    kid: int
     verifier: Verifier
     invite: str | None
     may_found: bool
@@ -87,6 +88,7 @@ def handle_register_account(unit: Unit, command: RegisterAccount) -> Registered:
     facts = users.register_account(
         unit.log.next_account_number(),
         command.username,
+        kid=command.kid,
         starter_upload=int(starter or 0),
         invites=int(invites or 0),
     )

@@ -21,7 +21,8 @@ FOUNDER_INVITES = 10
 class AccountRegistered(Fact, frozen=True):
     """A newcomer made an account.
 
-    `number` is dense and uint32, for the tracker. `starter_upload` is the upload credit in
+    `number` is dense and uint32, for the tracker. `kid` is the id of the key his passkeys are
+    made under. `starter_upload` is the upload credit in
     bytes, `invites` the invitations he may give, both by the settings of that moment. All
     passkey epochs start at 1.
     """
@@ -30,6 +31,7 @@ class AccountRegistered(Fact, frozen=True):
 
     number: int
     username: str
+    kid: int
     starter_upload: int
     invites: int
 
@@ -170,13 +172,14 @@ def require_open_registration(*, is_open: bool, by_invitation: bool, code: str |
 
 
 def register_account(
-    number: int, username: str, *, starter_upload: int, invites: int
+    number: int, username: str, *, kid: int, starter_upload: int, invites: int
 ) -> list[Fact]:
     """A new account. Raises `UsernameInvalid`."""
     return [
         AccountRegistered(
             number=number,
             username=require_username(username),
+            kid=kid,
             starter_upload=starter_upload,
             invites=invites,
         )

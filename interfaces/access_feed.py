@@ -12,7 +12,6 @@ from psycopg import Connection, IsolationLevel, OperationalError
 from psycopg_pool import ConnectionPool, PoolTimeout
 from redis import Redis, RedisError
 
-from application.access import Passkeys
 from application.ports import AfterCommit, Appended, Entropy
 from projections.access import (
     AccessProjection,
@@ -105,7 +104,6 @@ class AccessPublisher:
         self,
         redis: Redis,
         reads: ConnectionPool[Connection[Any]],
-        passkeys: Passkeys,
         entropy: Entropy,
         *,
         rules: bytes = b"{}",
@@ -113,7 +111,6 @@ class AccessPublisher:
         """`rules` is the JSON object of numbers that differ from a tracker's own defaults."""
         self._redis = redis
         self._reads = reads
-        self._passkeys = passkeys
         self._entropy = entropy
         self._rules = rules
         self._apply = redis.register_script(_APPLY)
@@ -168,11 +165,8 @@ class AccessPublisher:
         """Chunk, offset in it and bytes of an entry."""
         slot = entry.number % CHUNK_ENTRIES
         if isinstance(entry, AccountEntry):
-            return accounts_chunk(entry.number), slot * ACCOUNT_SIZE, self._packed(entry)
+            return accounts_chunk(entry.number), slot * ACCOUNT_SIZE, pack_account(entry)
         return torrents_chunk(entry.number), slot * TORRENT_SIZE, pack_torrent(entry)
-
-    def _packed(self, entry: AccountEntry) -> bytes:
-        return pack_account(entry._replace(kid=self._passkeys.key_id(entry.kid)))
 
     def _publish_all(self, conn: Connection[Any]) -> bool:
         token = self._entropy.token(16).hex()
@@ -183,7 +177,7 @@ class AccessPublisher:
             self._guarded(self._remove(keys=[ACCESS_PUBLISHER, key], args=[token]))
         with _snapshot(conn):
             head, source = access_head(conn), access_source(conn)
-            accounts = ((entry.number, self._packed(entry)) for entry in account_entries(conn))
+            accounts = ((entry.number, pack_account(entry)) for entry in account_entries(conn))
             torrents = ((entry.number, pack_torrent(entry)) for entry in torrent_entries(conn))
             kept = self._put_chunks(token, ACCESS_ACCOUNTS, accounts, ACCOUNT_SIZE)
             kept |= self._put_chunks(token, ACCESS_TORRENTS, torrents, TORRENT_SIZE)

@@ -9,7 +9,6 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import tuple_row
 
-from application.access import OLDEST_KEY
 from domain.kernel import Recorded
 from domain.moderation import (
     ModerationOpened,
@@ -123,7 +122,7 @@ def _accounts_registered(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         (
             fact.number,
             recorded.envelope.originator_id,
-            OLDEST_KEY,
+            fact.kid,
             ACCOUNT_MAY_ANNOUNCE | ACCOUNT_MAY_DOWNLOAD,
             *[FIRST_EPOCH] * 4,
             recorded.position,

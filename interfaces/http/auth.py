@@ -171,6 +171,7 @@ def register_account(
     command = RegisterAccount(
         account=services.entropy.uuid(),
         username=body.username,
+        kid=services.passkeys.newest,
         verifier=Verifier(salt=body.salt, verifier=body.verifier),
         invite=(body.invite or "").strip().upper() or None,
         may_found=code is None or hmac.compare_digest(given, code.encode()),

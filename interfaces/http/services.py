@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
+from application.access import Passkeys
 from application.bus import Bus
 from application.password_proofs import PasswordProofs
 from application.ports import Clock, Entropy, EventLogPort
@@ -57,6 +58,7 @@ class HttpServices:
     freshness: Freshness
     clock: Clock
     entropy: Entropy
+    passkeys: Passkeys
     torrents: StoredTorrents
     kek: KekWrapper
     settings: HttpSettings = field(default_factory=HttpSettings)

@@ -84,6 +84,7 @@ def http_services(base: Foundation) -> HttpServices:
     models = read_your_writes(base)
     settings = base.settings
     http = _http_settings(settings)
+    passkeys = Passkeys(base.keyring.materials("passkeys"))
     return HttpServices(
         bus=application_bus(base, models),
         log=base.log,
@@ -103,9 +104,10 @@ def http_services(base: Foundation) -> HttpServices:
         clock=system_clock,
         entropy=base.entropy,
         kek=base.keyring_file,
+        passkeys=passkeys,
         torrents=StoredTorrents(
             base.log,
-            Passkeys(base.keyring.materials("passkeys")),
+            passkeys,
             AnnounceAddresses(http.announce_url, http.udp_announce_url),
         ),
         settings=http,

@@ -13,7 +13,6 @@ from psycopg_pool import ConnectionPool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from application.access import Passkeys
 from application.store.keyring import Keyring, KeyringError
 from application.store.log import EventLog
 from application.store.topics import registry
@@ -102,5 +101,4 @@ def foundation(settings: Settings, *, name: str, connections: int = 8) -> Iterat
 
 def access_publisher(base: Foundation) -> AccessPublisher:
     """What copies access to Redis for the trackers."""
-    passkeys = Passkeys(base.keyring.materials("passkeys"))
-    return AccessPublisher(base.redis, base.reads, passkeys, base.entropy)
+    return AccessPublisher(base.redis, base.reads, base.entropy)

@@ -54,6 +54,7 @@ def make_moderator(bus: Bus, username: str) -> Actor:
         RegisterAccount(
             account=account,
             username=username,
+            kid=1,
             verifier=Verifier(salt="s" * 44, verifier="v" * 44),
             invite=None,
             may_found=True,

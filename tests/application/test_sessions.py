@@ -39,6 +39,7 @@ class Door:
             RegisterAccount(
                 account=self.account,
                 username="alice",
+                kid=1,
                 verifier=Verifier(salt="s" * 44, verifier="v" * 44),
                 invite=None,
                 may_found=True,

@@ -43,6 +43,7 @@ def register(username: str, **more: Any) -> RegisterAccount:
         **{
             "account": uuid4(),
             "username": username,
+            "kid": 1,
             "verifier": Verifier(salt="s" * 44, verifier="v" * 44),
             "invite": None,
             "may_found": True,

@@ -11,12 +11,12 @@ from domain.permissions import ADMINISTRATOR, MODERATOR, Permission, permissions
 from domain.users import AccountRegistered, AccountRoleGranted
 from tests.kit.domain import AN_ID, folded, given, refuses_foreign_facts
 
-REGISTERED = AccountRegistered(number=7, username="Alice", starter_upload=5, invites=2)
+REGISTERED = AccountRegistered(number=7, username="Alice", kid=4, starter_upload=5, invites=2)
 MADE_MODERATOR = AccountRoleGranted(role=MODERATOR, reason="helps")
 
 
 def test_register_account_records_number_name_and_what_he_starts_with() -> None:
-    assert users.register_account(7, "Alice", starter_upload=5, invites=2) == [REGISTERED]
+    assert users.register_account(7, "Alice", kid=4, starter_upload=5, invites=2) == [REGISTERED]
 
 
 @pytest.mark.parametrize("name", ["abc", "A-b_9", "x" * 20, "007"])
@@ -29,7 +29,7 @@ def test_require_username_lets_ordinary_names_pass(name: str) -> None:
 )
 def test_register_account_refuses_a_name_with_other_characters(name: str) -> None:
     with pytest.raises(users.UsernameInvalid):
-        users.register_account(1, name, starter_upload=0, invites=0)
+        users.register_account(1, name, kid=1, starter_upload=0, invites=0)
 
 
 def test_a_name_is_claimed_whatever_its_case() -> None:

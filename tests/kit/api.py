@@ -139,6 +139,7 @@ def running_api(
     ) as pool:
         fresh = ReadYourWrites(pool, log, projections, wake=lambda: None)
         bus = Bus(log, HANDLERS, after_commit=fresh, taken=TAKEN)
+        passkeys = Passkeys(keyring.materials("passkeys"))
         services = HttpServices(
             bus=bus,
             log=log,
@@ -155,9 +156,10 @@ def running_api(
             freshness=Freshness(redis, fresh.catch_up),
             clock=clock,
             entropy=entropy,
+            passkeys=passkeys,
             torrents=StoredTorrents(
                 log,
-                Passkeys(keyring.materials("passkeys")),
+                passkeys,
                 AnnounceAddresses("http://localhost:8080", "udp://localhost:6969"),
             ),
             kek=kek,

@@ -46,7 +46,7 @@ def folder(database: Database, redis_url: str, monkeypatch: pytest.MonkeyPatch) 
         log = EventLog(
             database.app_url, KeyringFile(made / "keyring.json").load_or_create(), registry()
         )
-        anna = AccountRegistered(number=1, username="Anna", starter_upload=0, invites=0)
+        anna = AccountRegistered(number=1, username="Anna", kid=1, starter_upload=0, invites=0)
         films = CategoryCreated(
             name="Films",
             slug="films",

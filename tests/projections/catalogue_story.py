@@ -68,7 +68,9 @@ class Story:
     def register(self, number: int) -> None:
         account = named(1, number)
         self._accounts.append(account)
-        facts = users.register_account(number, f"member{number}", starter_upload=0, invites=2)
+        facts = users.register_account(
+            number, f"member{number}", kid=41, starter_upload=0, invites=2
+        )
         self._record(account, facts, actor=account)
 
     def categorise(self, name: str) -> UUID:

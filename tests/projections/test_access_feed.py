@@ -15,7 +15,6 @@ from psycopg_pool import ConnectionPool
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisAway
 
-from application.access import Passkeys
 from application.ports import Appended, Writes
 from application.store.keyring import Keyring
 from application.store.log import EventLog
@@ -42,8 +41,6 @@ from tracker.wire import (
     unpack_torrent,
 )
 
-KEYS = {41: b"k" * 32, 44: b"l" * 32}
-
 
 class RealEntropy:
     def uuid(self) -> UUID:
@@ -62,9 +59,7 @@ class Site:
     redis: Redis
 
     def publisher(self) -> AccessPublisher:
-        return AccessPublisher(
-            self.redis, self.pool, Passkeys(KEYS), RealEntropy(), rules=b'{"interval":1800}'
-        )
+        return AccessPublisher(self.redis, self.pool, RealEntropy(), rules=b'{"interval":1800}')
 
     def add(self, story: Story, since: int = 0) -> int:
         """Append what the story tells after `since` facts and fold it; the facts so far."""
@@ -157,7 +152,7 @@ def test_the_copy_follows_the_read_model_change_by_change(site: Site) -> None:
     assert [kind for _, kind in changes] == [b"r"] + [b"t"] * (len(changes) - 1)
 
 
-def test_a_new_account_is_told_with_the_real_key_id(site: Site) -> None:
+def test_a_new_account_is_told_with_the_key_of_its_passkeys(site: Site) -> None:
     story = Story().tell(0)
     told = site.add(story)
     site.publisher().publish()
@@ -258,13 +253,11 @@ def test_after_a_commit_trackers_know_at_once_and_a_failure_is_counted(site: Sit
     assert hook(appended) == ("history",)
     assert site.redis.get(ACCESS_SEQ) == str(site.head()).encode()
     away = Redis(host="127.0.0.1", port=1, retry=None)
-    broken = PublishAccessAfterCommit(
-        lambda _: (), AccessPublisher(away, site.pool, Passkeys(KEYS), RealEntropy())
-    )
+    broken = PublishAccessAfterCommit(lambda _: (), AccessPublisher(away, site.pool, RealEntropy()))
     assert broken(appended) == ("access_feed",)
     assert broken.failures == 1
     with pytest.raises(RedisAway):
-        AccessPublisher(away, site.pool, Passkeys(KEYS), RealEntropy()).publish()
+        AccessPublisher(away, site.pool, RealEntropy()).publish()
     away.close()
 
 

@@ -169,7 +169,12 @@ def test_settings_are_the_default_until_changed(conn: Connection, log: EventLog)
 
 def test_transfer_adds_the_starter_upload(conn: Connection, log: EventLog) -> None:
     account = uuid4()
-    record(log, account, 1, AccountRegistered(number=9, username="a", starter_upload=50, invites=0))
+    record(
+        log,
+        account,
+        1,
+        AccountRegistered(number=9, username="a", kid=1, starter_upload=50, invites=0),
+    )
     catch_up(conn, log)
     accounting.install(conn)
     assert find_transfer(conn, account) == Transfer(50, 0)
