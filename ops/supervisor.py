@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from ops.child import Child, ChildSpec, PrintLine
+import psycopg
+
+from ops.child import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Child, ChildSpec, PrintLine
 from ops.failures import OperatorError, ProcessDidNotStart
 
 TICK_SECONDS = 0.1
@@ -39,6 +41,8 @@ class Supervisor:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._revive_at = 0.0
+        self._revive_pause = FIRST_PAUSE_SECONDS
         self.stopping = False
         self._stopped = False
 
@@ -125,7 +129,7 @@ class Supervisor:
         for pipe in (child.output, child.ready_pipe):
             if pipe is not None:
                 self._selector.register(pipe, selectors.EVENT_READ, child)
-        self._on_change()
+        self._changed()
 
     def _keep_running(self, child: Child) -> None:
         if child.running:
@@ -147,12 +151,35 @@ class Supervisor:
         )
 
     def _revive_servers(self) -> None:
+        if time.monotonic() < self._revive_at:
+            return
         try:
-            for name in self._revive():
-                self._print(OWN_NAME, f"{name} had ended and was started again")
-                self._on_change()
+            revived = self._revive()
         except OperatorError as error:
-            self._print(OWN_NAME, error.sentence)
+            self._put_off_reviving(error.sentence)
+            return
+        except (OSError, psycopg.Error) as error:
+            # A full disk, for one: what still runs must not end for it. Its text may hold names.
+            self._put_off_reviving(f"A server cannot be started ({type(error).__name__}).")
+            return
+        self._revive_pause = FIRST_PAUSE_SECONDS
+        for name in revived:
+            self._print(OWN_NAME, f"{name} had ended and was started again")
+            self._changed()
+
+    def _put_off_reviving(self, why: str) -> None:
+        """Say why, and pause twice as long each time."""
+        pause = self._revive_pause
+        self._print(OWN_NAME, f"{why} Next attempt in {pause:.1f} s.")
+        self._revive_at = time.monotonic() + pause
+        self._revive_pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _changed(self) -> None:
+        try:
+            self._on_change()
+        except OSError as error:
+            reason = (error.strerror or "unknown error").lower()
+            self._print(OWN_NAME, f"the process ids cannot be written down: {reason}")
 
     def _pump(self, seconds: float) -> None:
         """Handle what the children wrote, waiting at most `seconds` for it."""

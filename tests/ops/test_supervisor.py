@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ops.child import ChildSpec
-from ops.failures import ProcessDidNotStart
+from ops.failures import ProcessDidNotStart, ServerDidNotStart
 from ops.supervisor import Supervisor
 
 
@@ -142,6 +143,38 @@ def test_dead_servers_are_revived_and_named(
     printed.when("PostgreSQL had ended", supervisor.request_stop)
     supervisor.run()
     assert "up: PostgreSQL had ended and was started again" in printed.lines
+
+
+@pytest.mark.parametrize(
+    "trouble", [ServerDidNotStart("Valkey ended."), OSError(errno.ENOSPC, "No space left")]
+)
+def test_a_server_that_does_not_come_back_is_tried_at_growing_pauses(
+    supervise: Callable[..., Supervisor], printed: Printed, trouble: Exception
+) -> None:
+    def revive() -> tuple[str, ...]:
+        raise trouble
+
+    supervisor = supervise(spec("one"), revive=revive)
+    supervisor.start()
+    printed.when("Next attempt in 0.8 s", supervisor.request_stop)
+    supervisor.run()
+    told = [line for line in printed.lines if "Next attempt" in line]
+    assert [line.rpartition(" in ")[2] for line in told] == ["0.2 s.", "0.4 s.", "0.8 s."]
+
+
+def test_a_disk_that_is_full_ends_nothing(printed: Printed) -> None:
+    def write() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    supervisor = Supervisor([spec("one")], print_line=printed, on_change=write)
+    try:
+        supervisor.start()
+        assert set(supervisor.pids) == {"one"}
+        assert (
+            "up: the process ids cannot be written down: no space left on device" in printed.lines
+        )
+    finally:
+        supervisor.stop()
 
 
 def test_a_child_run_once_gives_its_exit_code(supervise: Callable[..., Supervisor]) -> None:
