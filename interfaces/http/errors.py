@@ -123,7 +123,7 @@ def validation_message(errors: Sequence[Any]) -> str:
     """`path: message; …`, without what was sent."""
     parts = []
     for error in errors:
-        where = [str(step) for step in error["loc"]]
+        where = [str(step) for step in error["loc"]] or ["body"]
         if len(where) > 1 and where[0] in {"body", "query", "path", "header", "cookie"}:
             where = where[1:]
         said = str(error["msg"]).removeprefix("Value error, ")

@@ -14,7 +14,8 @@ from domain.errors import Invalid
 from interfaces.http.errors import UnsupportedMediaType
 
 _FIELDS = 40
-_FIELD_BYTES = 256 * 1024
+_FIELD_BYTES = 512 * 1024
+"""Of one field: the longest description in any script, or an NFO beyond what is taken."""
 
 
 class BadMultipart(Invalid):

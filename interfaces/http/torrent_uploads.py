@@ -26,6 +26,8 @@ router = APIRouter(tags=["Torrents"])
 MAX_FORM = MAX_BYTES + NFO_BYTES + 1024 * 1024
 """Bytes of an upload form: the largest file, an NFO, and a description with its headers."""
 _FILES = 4
+_CHECK_JSON = 4096
+"""Bytes of a check by hash; it is read where no other request is served meanwhile."""
 
 
 class UploadFields(Body):
@@ -128,8 +130,11 @@ async def _check_input(request: Request, _caller: SignedIn) -> Form | CheckTorre
         return await read_form(request, files=_FILES)
     if kind != "application/json":
         raise UnsupportedMediaType("Send application/json or multipart/form-data.")
+    body = await request.body()
+    if len(body) > _CHECK_JSON:
+        raise TooLarge(f"body: must have at most {_CHECK_JSON} bytes")
     try:
-        return CheckTorrentBody.model_validate(json.loads(await request.body()))
+        return CheckTorrentBody.model_validate(json.loads(body))
     except ValidationError as fault:
         raise Invalid(validation_message(fault.errors())) from None
     except (ValueError, RecursionError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from httpx2 import Response
 
+from application.uploads import NFO_BYTES
 from tests.kit.accounts import member
 from tests.kit.api import Api
 from tests.kit.browser import Browser
@@ -200,6 +201,16 @@ BROKEN_FORMS = [
 ]
 
 
+def test_upload_torrent_takes_the_longest_description_of_any_script(alice: Browser) -> None:
+    reply = upload(alice, torrent_file(), description="漢" * 100_000)
+    assert reply.status_code == 200, reply.text
+    page = alice.get(f"/api/torrents/{reply.json()['data']['infoHash']}").json()
+    assert page["description"] == "漢" * 100_000
+    field = {"torrent": ("a.torrent", torrent_file("Another"))}
+    too_large = alice.post("/api/torrents", data={"nfo": "n" * (NFO_BYTES + 1)}, files=field)
+    assert (too_large.status_code, code_of(too_large)) == (413, "nfo_too_large")
+
+
 def test_upload_torrent_refuses_broken_forms(alice: Browser) -> None:
     for kind, body, status in BROKEN_FORMS:
         reply = alice.post("/api/torrents", content=body, headers={"Content-Type": kind})
@@ -275,6 +286,10 @@ def test_check_torrent_refuses_strangers_and_nonsense(
         == 400
     )
     assert alice.post("/api/torrents/check", content=b"x").status_code == 415
+    listed = alice.post("/api/torrents/check", json=["0" * 40])
+    assert listed.status_code == 400
+    assert listed.json()["message"].startswith("body: ")
+    assert alice.post("/api/torrents/check", json=["0" * 40] * 100).status_code == 413
 
 
 def test_check_torrent_shows_a_pending_one_to_its_uploader_and_staff(
