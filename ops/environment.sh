@@ -1,5 +1,6 @@
 # Sourced by up, test and bench: finds Python, brings .venv to the lock. $lock_part is empty or --test.
-cd "$(dirname "$0")/.."
+# By the real path: links to these scripts work, and CDPATH has no say.
+cd "$(dirname "$(readlink -f "$0")")/.."
 
 find_python() {
     for candidate in .venv/bin/python python3 python3.14 python3.13 python3.12 python3.11 python; do
