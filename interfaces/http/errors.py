@@ -43,8 +43,8 @@ _ROUTING = {
     400: ("invalid", "The body could not be read."),
     413: (TooLarge.code, "The body is larger than allowed."),
 }
-
-
+_PHRASES = {413: "Content Too Large"}
+"""Where Python's own phrase changed between versions (RFC 9110)."""
 _LONGEST = 2000
 
 
@@ -85,14 +85,19 @@ def refusals(*kinds: type[DomainError]) -> dict[int | str, dict[str, Any]]:
 
 
 def declare(status: int) -> dict[str, Any]:
-    return {"model": ErrorReply, "description": HTTPStatus(status).phrase}
+    return {"model": ErrorReply, "description": phrase_of(status)}
+
+
+def phrase_of(status: int) -> str:
+    """The reason phrase of a status, the same under every Python."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def error_body(path: str, status: int, message: str, data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "url": path,
         "statusCode": status,
-        "statusMessage": HTTPStatus(status).phrase,
+        "statusMessage": phrase_of(status),
         # What was sent may be named in it: cut it short, and let no half character in.
         "message": message[:_LONGEST].encode("utf-8", "replace").decode(),
         "data": dict(data),

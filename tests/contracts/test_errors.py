@@ -118,7 +118,10 @@ def test_an_oversized_body_is_refused_with_and_without_a_length(anonymous: Brows
 
     for content in (b"x" * size, streamed()):
         assert_error(anonymous.post(LOGIN, content=content, headers=JSON), 413, "too_large")
-    assert_error(anonymous.post("/api/auth/logout", content=b"x" * size), 413, "too_large")
+    reply = anonymous.post("/api/auth/logout", content=b"x" * size)
+    assert_error(reply, 413, "too_large")
+    # Python's own phrase is another before 3.13, and the document is compared byte by byte.
+    assert reply.json()["statusMessage"] == "Content Too Large"
 
 
 def test_a_page_of_another_site_changes_nothing(api: Api, admin: Browser) -> None:
