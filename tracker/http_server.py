@@ -337,13 +337,13 @@ class HttpServer:
         away an answer that is still on its way.
         """
         if connection.head is None:
-            with socket.socket(fileno=os.dup(connection.descriptor)) as end:
-                try:
+            try:
+                with socket.socket(fileno=os.dup(connection.descriptor)) as end:
                     end.shutdown(socket.SHUT_WR)
                     end.recv(1 << 16)
-                except OSError:
-                    # Gone already, or nothing there to be read.
-                    pass
+            except OSError:
+                # Gone already, nothing there to be read, or no descriptor left to ask with.
+                pass
         self._drop(connection)
 
     def _watch(self, connection: _Connection, events: int) -> None:

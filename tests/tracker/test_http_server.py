@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -197,3 +200,25 @@ def try_request(port: int) -> bytes:
         return request(port, PATH)
     except OSError:
         return b""
+
+
+def test_without_a_spare_descriptor_bad_requests_are_still_refused(
+    tracker: RunningTracker, connection: socket.socket
+) -> None:
+    connection.sendall(get("/health"))
+    read_response(connection)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    spare: list[int] = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                spare.append(os.dup(connection.fileno()))
+        connection.sendall(b"nonsense\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.1 400 ")
+    finally:
+        for descriptor in spare:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not tracker.failures
+    assert request(tracker.port, "/health")
