@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import Any
 
 import structlog
-from psycopg import Connection, IsolationLevel, OperationalError
-from psycopg_pool import ConnectionPool, PoolTimeout
-from redis import Redis, RedisError
+from psycopg import Connection, IsolationLevel
+from psycopg_pool import ConnectionPool
+from redis import Redis
 
 from application.ports import AfterCommit, Appended, Entropy
 from projections.access import (
@@ -257,7 +257,7 @@ class PublishAccessAfterCommit:
             return stale
         try:
             done = self._publisher.publish()
-        except (RedisError, OperationalError, PoolTimeout, LeaseLost) as fault:
+        except Exception as fault:  # noqa: BLE001 (the commit stands, whatever happens here)
             self.failures += 1
             structlog.get_logger().warning("access.publish_failed", fault=type(fault).__name__)
             done = False

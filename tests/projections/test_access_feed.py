@@ -261,6 +261,16 @@ def test_after_a_commit_trackers_know_at_once_and_a_failure_is_counted(site: Sit
     away.close()
 
 
+def test_a_commit_stands_whatever_happens_when_it_is_published(site: Site) -> None:
+    site.add(Story(2).tell(5))
+    with site.pool.connection() as conn:
+        conn.execute("DROP SCHEMA access_1 CASCADE")
+    hook = PublishAccessAfterCommit(lambda _: (), site.publisher())
+    appended = Appended(first=1, last=9, topics=frozenset({"torrent.uploaded.1"}))
+    assert hook(appended) == ("access_feed",)
+    assert hook.failures == 1
+
+
 def test_the_connection_is_left_as_it_was(site: Site) -> None:
     site.add(Story(2).tell(5))
     with site.pool.connection() as conn:
