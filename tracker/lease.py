@@ -100,6 +100,16 @@ class ShardLease:
             raise RedisError("the epoch counter gave no number")
         return epoch
 
+    def keep(self, calls: RedisCalls, now: float) -> bool:
+        """Renew during a long start, when it is due at `now` (monotonic seconds).
+
+        False when another process has the lease. Raises RedisError, OSError.
+        """
+        if now < self._next:
+            return True
+        self._next = now + _RENEW_SECONDS
+        return calls.call(self._renewal()) == 1
+
     @staticmethod
     def fence(calls: RedisCalls, stream: str, epoch: int) -> None:
         """From here on the stream refuses what an earlier holder may still have on its way.

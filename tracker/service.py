@@ -108,12 +108,9 @@ class TrackerService:
         while not stop.is_set():
             try:
                 with RedisCalls(self._redis, _START_TIMEOUT) as calls:
-                    epoch = self._lease.take(calls)
-                    if epoch is not None:
-                        self._lease.fence(calls, self._stream, epoch)
-                        swarms = Swarms(self._config.numbers.rules.peer_life)
-                        last = read_tail(calls, self._stream, swarms, stop.is_set)
-                        return _Start(epoch, last, swarms)
+                    start = self._take_over(calls, stop)
+                    if start is not None:
+                        return start
                 why = "another process holds the shard"
             except RedisError as fault:
                 why = fault.text
@@ -124,6 +121,25 @@ class TrackerService:
                 self._log("tracker.waiting", why=why, redis=self._redis.place)
             time.sleep(_START_PAUSE)
         return None
+
+    def _take_over(self, calls: RedisCalls, stop: StopFlag) -> _Start | None:
+        """None while another process holds the shard, or took it from us."""
+        epoch = self._lease.take(calls)
+        if epoch is None:
+            return None
+        self._lease.fence(calls, self._stream, epoch)
+        swarms = Swarms(self._config.numbers.rules.peer_life)
+        lost = False
+
+        def interrupted() -> bool:
+            # Reading an hour of a busy shard outlasts the lease: whoever waits for it would take
+            # the shard over, and lose it the same way.
+            nonlocal lost
+            lost = lost or not self._lease.keep(calls, time.monotonic())
+            return lost or stop.is_set()
+
+        last = read_tail(calls, self._stream, swarms, interrupted)
+        return None if lost else _Start(epoch, last, swarms)
 
 
 def _tune_process(connections: int) -> None:

@@ -1,12 +1,23 @@
-"""Who may take a lease over at once: only when the holder is known to be dead."""
+"""Who may take a lease over at once: only when the holder is known to be dead; and keeping one."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from typing import Any
 
+import pytest
+import redis
+
+from tests.tracker.running_tracker import STREAM
+from tracker import service, wire
 from tracker.clock import ShardClock
-from tracker.lease import is_dead, process_mark
+from tracker.lease import ShardLease, is_dead, process_mark
+from tracker.redis_link import RedisCalls
+from tracker.resp import parse_redis_url
+from tracker.service import TrackerConfig, TrackerService
 
 
 def mark_of_a_child() -> str:
@@ -48,3 +59,42 @@ def test_clock_never_falls_below_the_last_record() -> None:
     monotonic += 3_000
     wall = 0
     assert (clock.now(), later.now()) == (1_000_003, 2_000_003)
+
+
+LEASE = wire.lease_name(1, 0)
+
+
+def test_a_long_start_keeps_its_lease_and_notices_its_loss(redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    lease = ShardLease(1, 0, process_mark())
+    with RedisCalls(parse_redis_url(redis_url), 5) as calls:
+        assert lease.take(calls) == 1
+        client.pexpire(LEASE, 1_500)
+        assert lease.keep(calls, 100.0)
+        assert 5_000 < int(client.pttl(LEASE)) <= 6_000
+        client.set(LEASE, "another")
+        assert not lease.keep(calls, 103.0)
+    client.close()
+
+
+def test_a_start_whose_lease_is_taken_meanwhile_begins_again(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = redis.Redis.from_url(redis_url)
+    stop, said = threading.Event(), []
+    read = service.read_tail
+
+    def taken_meanwhile(calls: Any, stream: str, swarms: Any, stopping: Callable[[], bool]) -> int:
+        assert stream == STREAM
+        client.set(LEASE, "another")
+        return read(calls, stream, swarms, stopping)
+
+    def log(event: str, **fields: object) -> None:
+        said.append((event, fields.get("why")))
+        stop.set()
+
+    monkeypatch.setattr(service, "read_tail", taken_meanwhile)
+    config = TrackerConfig(redis_url=redis_url, passkey_keys={}, own_process=False)
+    TrackerService(config, [], log=log).run(stop, lambda: None)
+    assert said == [("tracker.waiting", "another process holds the shard")]
+    client.close()
