@@ -26,7 +26,12 @@ def create_app(services: HttpServices) -> FastAPI:
     # Added here, not as FastAPI's own limit: that one stands outside of every middleware, and
     # its answer would miss our shape and headers. A route may set a higher limit of its own.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.settings.max_body)
-    app.add_middleware(Edge, entropy=services.entropy, public_url=services.settings.public_url)
+    app.add_middleware(
+        Edge,
+        entropy=services.entropy,
+        public_url=services.settings.public_url,
+        at_once=services.settings.requests_at_once,
+    )
     return app
 
 

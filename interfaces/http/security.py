@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from application.ports import Entropy
-from domain.errors import Forbidden, TooLarge
+from domain.errors import Forbidden, TooLarge, Unavailable
 from interfaces.http.errors import refused, unknown_fault
 from interfaces.http.notes import RequestNotes, note_request
 
@@ -29,6 +29,13 @@ class CrossSite(Forbidden):
 
     code = "cross_site"
     message = "Changes are only accepted from this site's own pages."
+
+
+class Overloaded(Unavailable):
+    """More requests are being served than help anyone."""
+
+    code = "overloaded"
+    message = "Too many requests are being served at this moment; try again."
 
 
 def is_cross_site(method: str, headers: Headers, public_url: str) -> bool:
@@ -57,8 +64,10 @@ def _origin_of(url: str) -> str:
 class Edge:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, *, entropy: Entropy, public_url: str) -> None:
+    def __init__(self, app: ASGIApp, *, entropy: Entropy, public_url: str, at_once: int) -> None:
         self._app = app
+        self._at_once = at_once
+        self._running = 0
         self._entropy = entropy
         self._public_url = public_url
         self._https = urlsplit(public_url).scheme == "https"
@@ -72,12 +81,18 @@ class Edge:
         if is_cross_site(scope["method"], Headers(scope=scope), self._public_url):
             await refused(scope["path"], CrossSite())(scope, receive, answer)
             return
+        if self._running >= self._at_once:
+            await refused(scope["path"], Overloaded(retry_after=1))(scope, receive, answer)
+            return
+        self._running += 1
         try:
             await self._app(scope, receive, answer)
         except Exception as fault:
             if answer.started:
                 raise
             await unknown_fault(scope, fault)(scope, receive, answer)
+        finally:
+            self._running -= 1
 
 
 class _Answer:

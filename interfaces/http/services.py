@@ -29,7 +29,10 @@ class HttpSettings:
     """Values of `ops.settings` that the HTTP side needs.
 
     `public_url` is what a browser has in its address line. `setup_code` must come with the
-    first registration, None when it is not asked for. Sizes are bytes.
+    first registration, None when it is not asked for. Sizes are bytes. More requests than
+    `requests_at_once` are refused at once: behind the thread pool they would only wait and time
+    out. Open connections without a request do not count, so that nobody can use up all by
+    opening them.
     """
 
     public_url: str = "http://localhost:8000"
@@ -38,6 +41,7 @@ class HttpSettings:
     setup_code: str | None = None
     max_body: int = 256 * 1024
     max_upload: int = 12 * 1024 * 1024
+    requests_at_once: int = 200
     version: str = "0"
 
     @property

@@ -43,8 +43,6 @@ from projections.read_your_writes import ReadYourWrites
 from projections.registry import ALL
 
 DRAIN_SECONDS = 10
-REQUESTS_AT_ONCE = 200
-"""More are answered 503 at once: behind the thread pool they would only wait and time out."""
 
 
 def run(settings: Settings) -> None:
@@ -155,7 +153,6 @@ def _config(app: Any, **more: Any) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         lifespan="off",
-        limit_concurrency=REQUESTS_AT_ONCE,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         **more,
     )

@@ -53,3 +53,20 @@ def test_a_newcomer_s_session_reads_his_registration_once_it_can(api: Api, admin
         assert reply.status_code == 200, reply.text
         assert "users" in reply.headers["x-stale"]
     assert newcomer.get("/api/me").json()["username"] == "alice"
+
+
+def test_requests_beyond_what_is_served_at_once_are_refused(api: Api) -> None:
+    beside: list[int] = []
+
+    def ask_beside() -> None:
+        reply = other.get("/api/health")
+        beside.append(reply.status_code)
+        assert reply.json()["data"]["code"] == "overloaded"
+        assert reply.headers["retry-after"] == "1"
+
+    full = replace(api, services=replace(api.services, probes={"beside": ask_beside}))
+    full = full.configured(requests_at_once=1)
+    other = full.browser()
+    for _ in range(2):
+        assert full.browser().get("/api/health").json()["status"] == "healthy"
+    assert beside == [503, 503]
