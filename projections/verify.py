@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
 import psycopg
 
 from application.store import verify as store
+from application.store.heads import stored_heads
 from application.store.log import EventLog
 from application.store.topics import UnknownTopic
 from domain.errors import Unavailable
@@ -24,6 +26,8 @@ from projections.rebuild import RebuildRefused
 from projections.shadows import Shadow, cast_shadows, snapshot
 
 EQUAL, DIFFERS, UNCHECKED = "equal", "differs", "unchecked"
+UNSIGNED_LIMIT = timedelta(minutes=10)
+"""Facts wait a minute for a signed head; more than this tells of heads that are gone."""
 Tell = Callable[[str, int, int], None]
 """Told the part being checked, how far it is, and of how many (0: not known)."""
 Claims = dict[tuple[str, bytes], UUID]
@@ -89,7 +93,7 @@ class Verifier:
                 ("read models", lambda: self._check_read_models(conn, head)),
                 ("peer ledger", lambda: [self._check_ledger(conn)]),
                 ("accounting", lambda: [self._check_accounting(conn)]),
-                ("signed heads", lambda: [self._check_heads()]),
+                ("signed heads", lambda: [self._check_heads(head)]),
             ]
             checks = [check for part, run in parts for check in _guarded(conn, part, run)]
         return Verdict(position=head, checks=tuple(checks), seconds=time.monotonic() - began)
@@ -163,10 +167,27 @@ class Verifier:
         newest = peer_ledger.newest_batch(conn)
         return _within(check, f"{accounting.SCHEMA}.position", newest.seq if newest else 0)
 
-    def _check_heads(self) -> Check:
+    def _check_heads(self, end: int) -> Check:
         fault = store.verify_heads(self._log)
-        findings = (f"{fault.place}: {fault.what}",) if fault else ()
-        return Check(part="signed heads", outcome=DIFFERS if findings else EQUAL, findings=findings)
+        signed = max((stored.head.position for stored in stored_heads(self._log)), default=0)
+        check = Check(part="signed heads", outcome=EQUAL, reached=signed)
+        if fault is not None:
+            finding = f"{fault.place}: {fault.what}"
+            return msgspec.structs.replace(check, outcome=DIFFERS, findings=(finding,))
+        if self._lasted(signed + 1, end) <= UNSIGNED_LIMIT:
+            return check
+        finding = (
+            f"no signed head covers position {signed + 1} and what follows: the scheduler did not"
+            " run, or heads were removed"
+        )
+        return msgspec.structs.replace(check, outcome=UNCHECKED, findings=(finding,))
+
+    def _lasted(self, first: int, last: int) -> timedelta:
+        """The time from one fact to a later one; none when there are not two."""
+        if first >= last:
+            return timedelta()
+        ends = [self._log.read(position - 1, 1)[0][0] for position in (first, last)]
+        return ends[1].envelope.meta.at - ends[0].envelope.meta.at
 
 
 def _guarded(conn: Connection, part: str, check: Callable[[], list[Check]]) -> list[Check]:

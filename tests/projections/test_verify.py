@@ -74,6 +74,18 @@ def test_a_log_cut_off_behind_a_signed_head_is_found(site: Site) -> None:
     assert check.findings[0].startswith("head at position 60")
 
 
+def test_signed_heads_that_were_removed_are_missed(site: Site) -> None:
+    write(site.log, list(story(700))[60:])
+    site.catch_up()
+    sign_head(site.log, AT)
+    assert site.check("signed heads").reached == 700
+    site.as_owner("DELETE FROM log.heads")
+    verdict = site.verify()
+    assert outcomes(verdict) == all_equal_but(signed_heads="unchecked")
+    assert verdict.exit_code == 2
+    assert "no signed head covers position 1 " in site.check("signed heads").findings[0]
+
+
 def test_a_position_beyond_the_end_of_the_record_is_found(site: Site) -> None:
     # What comes next would be passed over, and so a log cut off with its signed heads shows too.
     site.conn.execute("UPDATE jars_1.position SET last = last + 5")
