@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,7 +55,7 @@ class KeyringFile:
                 ring = self.load()
                 completed = ring.completed()
                 if len(completed.keys) > len(ring.keys):
-                    self.save(completed)
+                    self._save(completed)
                 return completed
             kek, ring = new_kek(), Keyring.generate()
             # The ring first: a crash in between leaves a ring without key, refused, not half a pair.
@@ -63,9 +63,17 @@ class KeyringFile:
             write_private(self.kek_path, encode_kek(kek))
             return ring
 
-    def save(self, ring: Keyring) -> None:
-        """Replace the stored ring, under the same key-encryption key."""
-        write_private(self.path, ring.to_json(self._kek()).decode())
+    def change(self, change: Callable[[Keyring], Keyring]) -> Keyring:
+        """Replace the stored ring by what `change` makes of it; the new one.
+
+        Two changes at once come one after the other: else both could give their new key the
+        same id, and what was sealed under the lost one would never open again. Raises what
+        `change` raises; nothing is stored then.
+        """
+        with self._locked():
+            changed = change(self.load())
+            self._save(changed)
+            return changed
 
     def wrap(self, password: str) -> None:
         """Keep a copy of the key-encryption key that opens with `password`."""
@@ -89,6 +97,9 @@ class KeyringFile:
         except KeyringError as error:
             raise KeyringUnusable(f"The key can't be restored: {error}.") from None
         write_private(self.kek_path, encode_kek(kek))
+
+    def _save(self, ring: Keyring) -> None:
+        write_private(self.path, ring.to_json(self._kek()).decode())
 
     def _kek(self) -> bytes:
         try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import psycopg
 import typer
 
-from application.store.keyring import KeyringError
+from application.store.keyring import Keyring, KeyringError
 from application.store.reseal import reseal
 from ops.failures import OperatorError
 from ops.keyring_file import KeyringFile
@@ -40,12 +41,7 @@ def rotate_keys(
 
     Copy the keyring to every host and restart the processes: each reads it at its start.
     """
-    file = _file()
-    try:
-        rotated = file.load().rotated(purpose)
-    except KeyringError as error:
-        raise KeyRefused(f"Nothing was changed: {error}.") from None
-    file.save(rotated)
+    rotated = _changed(lambda ring: ring.rotated(purpose))
     print(f"Key {rotated.active(purpose).id} is now active for {purpose}; restart the processes.")
 
 
@@ -68,15 +64,17 @@ def drop_key(
     yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
 ) -> None:
     """Destroy a retired key: what it sealed and was not sealed anew is lost for good."""
-    file = _file()
-    try:
-        without = file.load().without(key_id)
-    except KeyringError as error:
-        raise KeyRefused(f"Nothing was changed: {error}.") from None
     if not yes:
         typer.confirm(f"Destroy key {key_id} for good?", abort=True)
-    file.save(without)
+    _changed(lambda ring: ring.without(key_id))
     print(f"Key {key_id} is destroyed.")
+
+
+def _changed(change: Callable[[Keyring], Keyring]) -> Keyring:
+    try:
+        return _file().change(change)
+    except KeyringError as error:
+        raise KeyRefused(f"Nothing was changed: {error}.") from None
 
 
 def _file() -> KeyringFile:

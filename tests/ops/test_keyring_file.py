@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from operator import methodcaller
 from pathlib import Path
 
 import pytest
@@ -63,11 +64,26 @@ def test_a_damaged_ring_is_refused_in_one_sentence(file: KeyringFile) -> None:
 
 
 def test_an_older_ring_is_completed_on_disk(file: KeyringFile) -> None:
-    ring = file.load_or_create()
-    file.save(Keyring(key for key in ring.keys if key.purpose != "snapshots"))
+    file.load_or_create()
+    file.change(lambda ring: Keyring(key for key in ring.keys if key.purpose != "snapshots"))
     completed = file.load_or_create()
     assert completed.active("snapshots")
     assert file.load().keys == completed.keys
+
+
+def test_two_changes_at_once_lose_no_key(file: KeyringFile) -> None:
+    purposes = ("events", "vault", "cookie", "passkeys", "signing", "challenges")
+    before = file.load_or_create()
+    with ThreadPoolExecutor(len(purposes)) as pool:
+        tasks = [
+            pool.submit(KeyringFile(file.path).change, methodcaller("rotated", purpose))
+            for purpose in purposes
+        ]
+    rings = [task.result() for task in tasks]
+    after = file.load()
+    for purpose, ring in zip(purposes, rings, strict=True):
+        assert after.active(purpose) == ring.active(purpose)
+    assert len(after.keys) == len(before.keys) + len(purposes)
 
 
 def test_the_key_is_destroyed_and_restored_by_the_password(file: KeyringFile) -> None:
