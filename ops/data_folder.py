@@ -52,7 +52,11 @@ def is_locked(path: Path) -> bool:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file no other user may read; complete or absent also after a crash."""
+    """Write a file no other user may read; complete, and there to stay, once we return.
+
+    What is sealed under a key just made must not outlive the key, so the folder's entry is
+    synced as well.
+    """
     making = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -60,6 +64,11 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     making.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def kept_secret(path: Path, size: int = 24) -> str:

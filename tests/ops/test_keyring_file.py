@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from operator import methodcaller
 from pathlib import Path
@@ -26,6 +27,21 @@ def test_a_ring_is_made_once_and_private(file: KeyringFile) -> None:
     assert file.load().keys == ring.keys
     for path in (file.path, file.kek_path):
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_ring_survives_a_power_cut_once_it_is_made(
+    file: KeyringFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").resolve())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    file.load_or_create()
+    assert synced[-1] == file.path.parent
 
 
 def test_many_at_once_get_the_same_ring(file: KeyringFile) -> None:
