@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from application import moderation, sessions, site, taxonomy, uploads, users
+from application import address_keys, moderation, sessions, site, taxonomy, uploads, users
 from application.bus import Handlers, TakenErrors
 
 HANDLERS: Handlers = {
@@ -12,6 +12,7 @@ HANDLERS: Handlers = {
     **taxonomy.HANDLERS,
     **uploads.HANDLERS,
     **moderation.HANDLERS,
+    **address_keys.HANDLERS,
 }
 TAKEN: TakenErrors = {
     **users.TAKEN,

@@ -121,6 +121,12 @@ class EventLogPort(Protocol):
     def next_torrent_number(self) -> int: ...
 
 
+class VaultCreate(Protocol):
+    """Keeps a value unless its place is taken; gives the value that is kept."""
+
+    def __call__(self, put: VaultPut) -> bytes: ...
+
+
 class Clock(Protocol):
     """Wall clock, UTC, aware."""
 

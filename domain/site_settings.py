@@ -98,6 +98,14 @@ _TABLE = (
         choices=("public", "members"),
         meaning="Who may see the torrents.",
     ),
+    _number(
+        "addressLinkDays",
+        60,
+        "days",
+        "How long after a month its addresses in the peer ledger can be linked.",
+        lowest=1,
+        highest=3650,
+    ),
     _text("siteTitle", "Trackarr", 500, "Title of the site's pages.", lowest=1),
     _text("siteTagline", "Private BitTorrent Tracker", 500, "One line under the title."),
 )

@@ -19,6 +19,7 @@ from projections.engine import Projection
 HISTORY_ONLY: Mapping[str, str] = {
     "session.opened.1": "live sessions are in the vault, and the fact tells auditors who came",
     "session.closed.1": "live sessions are in the vault, and the fact tells auditors who left",
+    "address_keys.destroyed.1": "the keys were in the vault, and the fact tells when they went",
 }
 """Topics no read model needs to name, and why."""
 

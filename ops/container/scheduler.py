@@ -1,9 +1,13 @@
-"""The scheduler process: signed heads, and command ids that are old enough to forget."""
+"""The scheduler process: signed heads, and what is old enough to forget."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
+from application.address_keys import DestroyAddressKeys
+from application.bus import Bus, Context
+from application.handlers import HANDLERS, TAKEN
 from application.store.heads import sign_head
 from interfaces.workers.schedule import Scheduler, Task
 from ops.container.foundation import Foundation, foundation
@@ -14,6 +18,7 @@ from ops.system import system_clock
 
 HEAD_SECONDS = 60
 PRUNE_SECONDS = 3600
+ADDRESS_KEYS_SECONDS = 6 * 3600
 COMMANDS_KEPT = timedelta(days=7)
 
 
@@ -37,4 +42,17 @@ def tasks(base: Foundation) -> list[Task]:
             seconds=PRUNE_SECONDS,
             do=lambda: base.log.prune_commands(system_clock() - COMMANDS_KEPT),
         ),
+        Task(
+            name="address_keys.destroy",
+            seconds=ADDRESS_KEYS_SECONDS,
+            do=lambda: dispatch(base, DestroyAddressKeys()),
+        ),
     ]
+
+
+def dispatch(base: Foundation, command: Any) -> Any:
+    """Run `command` as the system; the workers step the read models."""
+    bus = Bus(base.log, HANDLERS, after_commit=lambda _: (), taken=TAKEN)
+    entropy = base.entropy
+    context = Context(at=system_clock(), command=entropy.uuid(), correlation=entropy.uuid())
+    return bus.dispatch(command, context).result

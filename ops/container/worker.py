@@ -8,9 +8,8 @@ from collections.abc import Callable
 import structlog
 from dramatiq import Worker
 
-from application.ports import VaultPut
+from application.address_keys import MonthKeys
 from domain.credit import CreditPolicy
-from domain.site import SITE
 from interfaces.workers.access import AccessWorker
 from interfaces.workers.broker import make_broker
 from interfaces.workers.credit import CreditWorker
@@ -27,7 +26,6 @@ from projections.registry import ALL
 
 JOB_THREADS = 4
 STOP_SECONDS = 15.0
-ADDRESS_KEY_SIZE = 32
 
 
 def run(settings: Settings) -> None:
@@ -69,25 +67,11 @@ def credit_worker(base: Foundation) -> CreditWorker:
         streams=[PeerStream(client, layout, shard) for shard in shards(settings)],
         head=base.log.head,
         policies=StandingPolicy(CreditPolicy()),
-        address_key=address_keys(base),
+        address_key=MonthKeys(base.log.vault_create, base.entropy),
         new_fold=lambda: CreditFold(seed=int.from_bytes(base.entropy.token(8))),
         clock=system_clock,
         tail_seconds=settings.tracker.peer_life_seconds,
     )
-
-
-def address_keys(base: Foundation) -> Callable[[str], bytes]:
-    """The key of a month ("2026-11") that addresses in the ledger are hashed with, from the vault."""
-    known: dict[str, bytes] = {}
-
-    def key(month: str) -> bytes:
-        if month not in known:
-            fresh = base.entropy.token(ADDRESS_KEY_SIZE)
-            put = VaultPut(kind="address_key", owner=SITE, id=month, value=fresh)
-            known[month] = base.log.vault_create(put)
-        return known[month]
-
-    return key
 
 
 def _started(
