@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypedDict
 
@@ -114,12 +115,15 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
 
 
-def folder_users(folder: Path) -> list[psutil.Process]:
-    """Processes whose working directory is `folder`: each server moves into its own."""
+def folder_servers(folder: Path, name: str) -> list[psutil.Process]:
+    """Processes called `name` whose working directory is `folder`: each server moves into its own.
+
+    Others, an operator's shell for one, may stand there too.
+    """
     found = []
     for process in psutil.process_iter():
         try:
-            if process.cwd() == str(folder):
+            if process.cwd() == str(folder) and name in process.name():
                 found.append(process)
         except (psutil.Error, OSError):
             continue
@@ -129,10 +133,10 @@ def folder_users(folder: Path) -> list[psutil.Process]:
 def end_orphans(folder: Path, name: str, signal_number: signal.Signals) -> None:
     """Stop servers a killed run left in `folder`; we hold the lock, so nobody else uses them."""
     deadline = time.monotonic() + ORPHAN_LIMIT_SECONDS
-    for process in folder_users(folder):
-        if name in process.name():
+    for process in folder_servers(folder, name):
+        with suppress(psutil.NoSuchProcess):
             process.send_signal(signal_number)
-    while folder_users(folder):
+    while folder_servers(folder, name):
         if time.monotonic() > deadline:
             raise ServerDidNotStart(
                 f"A {name} process of an earlier run does not stop in {folder}."

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 import redis
 
+from ops import server_process
 from ops.embedded import SOCKET_FOLDER_LIMIT, EmbeddedServers, ServerUrls
 from ops.failures import DataFolderBusy, DataFolderUnusable
 from ops.server_process import ServerUser
@@ -166,6 +167,23 @@ def test_a_reused_pid_in_the_pid_file_does_not_stop_the_start(
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_a_shell_in_a_servers_folder_does_not_stop_the_start(
+    embedded: EmbeddedServers, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded.start()
+    embedded.stop()
+    places = (folder / "postgres" / "cluster", folder / "valkey")
+    standing = [subprocess.Popen(["sleep", "100"], cwd=place) for place in places]
+    try:
+        monkeypatch.setattr(server_process, "ORPHAN_LIMIT_SECONDS", 5)
+        embedded.start()
+        assert all(process.poll() is None for process in standing)
+    finally:
+        for process in standing:
+            process.kill()
+            process.wait()
 
 
 def test_a_half_made_cluster_is_made_anew(embedded: EmbeddedServers, folder: Path) -> None:
