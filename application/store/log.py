@@ -163,12 +163,18 @@ class EventLog:
         return int(rows[0][0])
 
     def answer(self, command_id: UUID) -> StoredAnswer | None:
-        """What a command of the last seven days was answered, or None."""
+        """What a command of the last seven days was answered, or None.
+
+        The command is seen a moment before it is on disk, and whoever sent it is told here that
+        it was done: so this waits for the disk as the append does.
+        """
         rows = self._rows(
             "SELECT body_hash, answer, last FROM log.commands WHERE id = %b", (command_id,)
         )
         if not rows:
             return None
+        with _reachable():
+            self.recorder.await_disk()
         body_hash, sealed, last = rows[0]
         answer = None
         if sealed is not None:
@@ -277,6 +283,7 @@ class EventLog:
         )
         if not rows:
             return None
+        self.recorder.await_disk()
         first, last = rows[0]
         return _appended(writes, first, last if first else 0)
 

@@ -77,6 +77,8 @@ CALL log.append_durably(
     %b::bytea[], %b::bytea[], NULL, NULL)
 """
 _WRITE_ITEMS = "SELECT vault.write(%b::text[], %b::uuid[], %b::text[], %b::bytea[], %b::boolean[])"
+# As in `log.append_durably`: a commit of our own waits for all that was written before it.
+_AWAIT_DISK = "SELECT pg_logical_emit_message(true, 'trackarr', '')"
 _SCAN = """
 SELECT notification_id, originator_id, originator_version, topic,
        CASE WHEN %(topics)b::text[] IS NULL OR topic = ANY(%(topics)b::text[]) THEN state END
@@ -180,6 +182,10 @@ class EventLogRecorder(PostgresApplicationRecorder):
         """Change vault items without a command."""
         with self.connection() as conn:
             conn.execute(_WRITE_ITEMS, columns(items, 5), prepare=True)
+
+    def await_disk(self) -> None:
+        """Return once everything seen in the log so far is durable."""
+        self.rows(_AWAIT_DISK)
 
     def scan(self, after: int, limit: int, topics: Sequence[str] | None) -> list[Row]:
         """The next `limit` events behind a position, whatever their topic."""

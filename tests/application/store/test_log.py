@@ -110,6 +110,24 @@ def test_a_command_without_facts_is_done_once_too(log: EventLog) -> None:
         log.append(writes(command=command, puts=[put]))
 
 
+def test_who_is_told_that_a_command_was_done_is_told_of_what_is_on_disk(
+    log: EventLog, database_url: str
+) -> None:
+    command = uuid4()
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        # An append between its two commits: everybody sees it, the disk has not got it yet.
+        owner.execute("SET synchronous_commit = off")
+        owner.execute(
+            "INSERT INTO log.commands (id, attempt, first, last) VALUES (%s, %s, 0, 0)",
+            (command, uuid4()),
+        )
+        written = owner.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
+        assert written is not None
+        assert log.answer(command) is not None
+        on_disk = owner.execute("SELECT pg_current_wal_flush_lsn() >= %s", written).fetchone()
+    assert on_disk == (True,)
+
+
 def test_a_claimed_name_belongs_to_one_until_released(log: EventLog) -> None:
     first, second = uuid4(), uuid4()
     name = Claim("shelf.name", "films")
