@@ -74,8 +74,18 @@ def handle_open_session(unit: Unit, command: OpenSession) -> users.Account:
     account = unit.load(command.account, users.evolve)
     if account is None:
         raise users.AccountNotFound()
+    _erase_outlived(unit, command.account)
     record_open_session(unit, command)
     return account
+
+
+def _erase_outlived(unit: Unit, account: UUID) -> None:
+    """Erase what was kept of sessions that ended by their age, whose cookie never came back."""
+    for hashed, value in unit.log.vault_list(SESSION_KIND, account).items():
+        opened_at = msgspec.json.decode(value, type=KeptSession).opened_at
+        if not sessions.is_live(opened_at=opened_at, seen_at=unit.at, now=unit.at):
+            unit.erase(SESSION_KIND, account, hashed)
+            unit.erase(SEEN_KIND, account, hashed)
 
 
 def handle_close_session(unit: Unit, command: CloseSession) -> None:

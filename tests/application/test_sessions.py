@@ -145,6 +145,16 @@ def test_a_session_ends_with_its_age_and_is_erased(door: Door) -> None:
     assert door.sessions.find(TOKEN, START) is None
 
 
+def test_signing_in_erases_what_is_kept_of_outlived_sessions(door: Door) -> None:
+    door.sign_in(b"a" * 32)
+    assert door.sessions.find(b"a" * 32, START + timedelta(hours=2)) is not None
+    door.sign_in(b"b" * 32, START + timedelta(days=3))
+    door.sign_in(b"c" * 32, START + ABSOLUTE_LIFE)
+    kept = door.log.vault_list("session", door.account)
+    assert set(kept) == {token_hash(b"b" * 32), token_hash(b"c" * 32)}
+    assert not door.log.vault_list("session_seen", door.account)
+
+
 def test_a_session_ends_when_it_is_idle(door: Door) -> None:
     door.sign_in()
     used = START + timedelta(hours=2)
