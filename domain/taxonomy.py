@@ -15,6 +15,7 @@ from domain.kernel import Claim, Envelope, Fact
 CategoryType = Literal["movie", "tv", "game", "book"]
 
 NAME_LENGTH = 100
+SLUG_LENGTH = 200
 ICON_LENGTH = 50
 NEWZNAB_IDS = range(1000, 10_000)
 
@@ -270,6 +271,8 @@ def _slug_below(parent_slug: str | None, text: str) -> str:
     own = slugify(text)
     if not own:
         raise CategoryInvalid("slug: must have a letter a to z or a digit", field="slug")
-    if parent_slug is None or own.startswith(f"{parent_slug}-"):
-        return own
-    return f"{parent_slug}-{own}"
+    if parent_slug is not None and not own.startswith(f"{parent_slug}-"):
+        own = f"{parent_slug}-{own}"
+    if len(own) > SLUG_LENGTH:
+        raise CategoryInvalid(f"slug: must have at most {SLUG_LENGTH} characters", field="slug")
+    return own

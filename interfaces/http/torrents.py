@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from application.torrent_files import torrent_file_name
 from domain.errors import NotFound, Unauthenticated, Unavailable
+from domain.taxonomy import SLUG_LENGTH
 from interfaces.http.deps import MaybeSignedIn, Reads, Services, SignedIn
 from interfaces.http.errors import refusals
 from interfaces.http.models import Reply
@@ -90,9 +91,11 @@ class BrowseQuery:
         page: PageNumber = 1,
         limit: Annotated[int, Query(ge=1, le=100, description="Rows of a page.")] = 20,
         category: Annotated[
-            str | None, Query(max_length=100, description="Id or slug, children included.")
+            str | None, Query(max_length=SLUG_LENGTH, description="Id or slug, children included.")
         ] = None,
-        category_id: Annotated[str | None, Query(alias="categoryId", max_length=100)] = None,
+        category_id: Annotated[
+            str | None, Query(alias="categoryId", max_length=SLUG_LENGTH)
+        ] = None,
         q: Annotated[
             str | None, Query(max_length=255, description="Words of the name, or an info hash.")
         ] = None,

@@ -65,6 +65,16 @@ def test_create_category_below_nothing_or_too_deep(admin: Browser) -> None:
         assert (missing.status_code, missing.json()["data"]["code"]) == (404, "category_not_found")
 
 
+def test_every_slug_that_is_given_out_finds_its_torrents(admin: Browser) -> None:
+    root = create(admin, name="p" * 99).json()
+    child = create(admin, name="c" * 100, parentId=root["id"])
+    assert len(child.json()["slug"]) == 200
+    for slug in (root["slug"], child.json()["slug"]):
+        assert admin.get("/api/torrents", params={"category": slug}).status_code == 200
+    longer = create(admin, name="\ufb03" * 100)
+    assert (longer.status_code, longer.json()["data"]["field"]) == (400, "slug")
+
+
 def test_create_category_with_a_taken_slug_is_a_conflict(api: Api, admin: Browser) -> None:
     assert create(admin, name="Movies").status_code == 201
     again = create(admin, name="MOVIES!")

@@ -89,6 +89,7 @@ def test_create_category_refuses_a_removed_parent() -> None:
         ({"name": "x", "newznab_id": 10_000}, "newznabId"),
         ({"name": "x", "icon": "i" * 51}, "icon"),
         ({"name": "映画"}, "slug"),
+        ({"name": "\ufb03" * 100}, "slug"),
     ],
 )
 def test_create_category_names_the_field_that_is_wrong(asked: dict[str, Any], field: str) -> None:
