@@ -66,9 +66,9 @@ def _make_environment() -> None:
 
 def _install(lock: str) -> None:
     inside = _runs(PYTHON, "-m", "pip", "--version")
-    outside = [sys.executable, "-m", "pip", "--python", str(PYTHON)]
+    outside = [_base_python(), "-m", "pip", "--python", str(PYTHON)]
     pip = [str(PYTHON), "-m", "pip"] if inside else outside
-    if not inside and not _runs(sys.executable, "-m", "pip", "--version"):
+    if not inside and not _runs(*outside[:3], "--version"):
         raise BootstrapError("pip is missing; install python3-pip.")
     wanted = sum(1 for line in (ROOT / lock).read_text().splitlines() if "==" in line)
     print(f"installing {wanted} packages of {lock} (the first time takes a minute)", flush=True)
@@ -93,6 +93,13 @@ def _install(lock: str) -> None:
     if process.wait() != 0:
         print("\n".join(kept[-15:]), file=sys.stderr)
         raise BootstrapError("The packages could not be installed; pip's last lines are above.")
+
+
+def _base_python() -> str:
+    """The Python outside of `.venv`: the scripts run us with the one inside as soon as it exists."""
+    version = sys.version_info
+    base = Path(sys.base_prefix) / "bin" / f"python{version.major}.{version.minor}"
+    return str(base) if base.exists() else sys.executable
 
 
 def _show_progress(lines: Iterable[str], wanted: int) -> list[str]:
