@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from application.ports import Entropy
@@ -87,6 +88,9 @@ class Edge:
         self._running += 1
         try:
             await self._app(scope, receive, answer)
+        except ClientDisconnect:
+            # He hung up in the middle of his body: nobody to answer, and no fault of ours.
+            return
         except Exception as fault:
             if answer.started:
                 raise

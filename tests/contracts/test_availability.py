@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from psycopg_pool import ConnectionPool
+from structlog.testing import capture_logs
 
 from application.site import ChangeSettings
 from interfaces.http.app import create_app
@@ -70,3 +73,34 @@ def test_requests_beyond_what_is_served_at_once_are_refused(api: Api) -> None:
     for _ in range(2):
         assert full.browser().get("/api/health").json()["status"] == "healthy"
     assert beside == [503, 503]
+
+
+def test_who_hangs_up_in_the_middle_of_a_body_is_no_fault_of_ours(api: Api, alice: Browser) -> None:
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/torrents",
+        "raw_path": b"/api/torrents",
+        "query_string": b"",
+        "scheme": "http",
+        "headers": [
+            (b"cookie", f"trackarr-session={alice.cookie}".encode()),
+            (b"content-type", b"multipart/form-data; boundary=x"),
+        ],
+    }
+    messages = [
+        {"type": "http.request", "body": b"--x", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with capture_logs() as logs:
+        asyncio.run(api.app(scope, receive, send))
+    assert not messages
+    assert (sent, logs) == ([], [])
