@@ -64,12 +64,6 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     making.replace(path)
-    # The name too: a log sealed under a keyring that a power cut took back would never open again.
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
