@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 
@@ -160,4 +161,13 @@ def _protect(conn: Connection, *, grant: bool) -> None:
         database = sql.Identifier(conn.info.dbname)
         conn.execute(
             sql.SQL("GRANT CONNECT, CREATE ON DATABASE {} TO trackarr_app").format(database)
+        )
+    # The append waits for its turn and then looks where the log ends; under a stricter default
+    # of the server it would look where the log ended when it began to wait.
+    with suppress(psycopg.errors.InsufficientPrivilege):
+        conn.execute(
+            sql.SQL(
+                "ALTER ROLE trackarr_app IN DATABASE {}"
+                " SET default_transaction_isolation = 'read committed'"
+            ).format(database)
         )

@@ -55,6 +55,27 @@ def test_many_at_once_apply_each_migration_once(empty_database_url: str, passwor
     assert sorted(len(r.applied) for r in results) == [0, 0, 0, len(migrations())]
 
 
+def test_appends_do_not_depend_on_the_server_s_isolation(
+    empty_database_url: str, password: str
+) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as owner:
+        name = sql.Identifier(owner.info.dbname)
+        strict = "ALTER DATABASE {} SET default_transaction_isolation = 'serializable'"
+        owner.execute(sql.SQL(strict).format(name))
+    migrated = migrate(empty_database_url, app_password=password)
+    log = EventLog(migrated.app_conninfo, Keyring.generate(), shelf_registry())
+
+    def append(writer: int) -> None:
+        for number in range(20):
+            shelf = ShelfOpened(name=f"{writer}-{number}")
+            log.append(writes(*envelopes(uuid4(), 0, shelf)))
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(append, range(6)))
+    assert log.head() == 120
+    log.close()
+
+
 def test_a_newer_database_is_refused(database_url: str, password: str) -> None:
     with psycopg.connect(database_url) as owner:
         owner.execute("INSERT INTO log.migrations VALUES (9999, 'future', '')")
