@@ -40,7 +40,6 @@ class HttpSettings:
     udp_announce_url: str | None = None
     setup_code: str | None = None
     max_body: int = 256 * 1024
-    max_upload: int = 12 * 1024 * 1024
     requests_at_once: int = 200
     version: str = "0"
 
