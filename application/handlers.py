@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from application import address_keys, moderation, sessions, site, taxonomy, uploads, users
+from application import (
+    address_keys,
+    moderation,
+    profiles,
+    sessions,
+    site,
+    taxonomy,
+    uploads,
+    users,
+)
 from application.bus import Handlers, TakenErrors
 
 HANDLERS: Handlers = {
     **users.HANDLERS,
     **sessions.HANDLERS,
+    **profiles.HANDLERS,
     **site.HANDLERS,
     **taxonomy.HANDLERS,
     **uploads.HANDLERS,

@@ -17,7 +17,6 @@ from ops.event_sources import claim_kinds, raised_by, readers, readers_of_all
 from projections.engine import Projection
 
 HISTORY_ONLY: Mapping[str, str] = {
-    "session.opened.1": "live sessions are in the vault, and the fact tells auditors who came",
     "session.closed.1": "live sessions are in the vault, and the fact tells auditors who left",
     "address_keys.destroyed.1": "the keys were in the vault, and the fact tells when they went",
 }

@@ -6,6 +6,7 @@ from projections.access import AccessProjection
 from projections.engine import Projection
 from projections.history import HistoryProjection
 from projections.moderation import ModerationProjection
+from projections.profiles import ProfilesProjection
 from projections.site import SiteProjection
 from projections.stats import StatsProjection
 from projections.taxonomy import TaxonomyProjection
@@ -16,6 +17,7 @@ ALL: tuple[Projection, ...] = (
     HistoryProjection(),
     SiteProjection(),
     UsersProjection(),
+    ProfilesProjection(),
     TaxonomyProjection(),
     TorrentsProjection(),
     ModerationProjection(),

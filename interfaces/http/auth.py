@@ -29,6 +29,7 @@ from interfaces.http.deps import (
 from interfaces.http.errors import refusals
 from interfaces.http.models import Body, Line, Reply
 from projections.member_figures import Transfer, find_transfer
+from projections.profiles import find_profile
 from projections.site import read_site
 from projections.users import find_account
 
@@ -134,9 +135,9 @@ class LogOutReply(Reply):
 class StatusUser(SignedInUser):
     """The member, with what a page needs to begin."""
 
-    display_name: str | None = None
-    theme: str = "dark"
-    language: str = "en"
+    display_name: str | None
+    theme: str
+    language: str
 
 
 class AuthStatusReply(Reply):
@@ -249,8 +250,9 @@ def show_auth_status(caller: MaybeSignedIn, reads: Reads) -> AuthStatusReply:
         site = read_site(connection)
         account = find_account(connection, caller.account) if caller else None
         transfer = find_transfer(connection, account.id) if account else Transfer(0, 0)
+        profile = find_profile(connection, account.id) if account else None
     user = None
-    if account is not None:
+    if account is not None and profile is not None:
         user = StatusUser(
             id=account.id,
             username=account.username,
@@ -258,6 +260,9 @@ def show_auth_status(caller: MaybeSignedIn, reads: Reads) -> AuthStatusReply:
             is_moderator=account.is_moderator,
             uploaded=transfer.uploaded,
             downloaded=transfer.downloaded,
+            display_name=profile.display_name,
+            theme=profile.theme,
+            language=profile.language,
         )
     return AuthStatusReply(
         needs_setup=site.founder is None,

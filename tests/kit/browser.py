@@ -55,6 +55,12 @@ class Browser:
     def put(self, path: str, **options: Any) -> Response:
         return self.client.put(path, **options)
 
+    def patch(self, path: str, **options: Any) -> Response:
+        return self.client.patch(path, **options)
+
+    def delete(self, path: str, **options: Any) -> Response:
+        return self.client.delete(path, **options)
+
     def request(self, method: str, path: str, **options: Any) -> Response:
         return self.client.request(method, path, **options)
 
