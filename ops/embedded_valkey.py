@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import platform
 import signal
+import socket
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-import redis
-
 from ops.failures import ServerDidNotStart
 from ops.server_process import end_orphans, spawn, wait_until_answers
 
 STOP_LIMIT_SECONDS = 60.0
+PROBE_SECONDS = 2.0
 
 
 class EmbeddedValkey:
@@ -65,13 +65,15 @@ class EmbeddedValkey:
         self.process = None
 
     def _answers(self) -> bool:
-        client = redis.Redis(unix_socket_path=str(self._socket), socket_timeout=2.0)
-        try:
-            return bool(client.ping())
-        except redis.ConnectionError:  # also while it loads its file
-            return False
-        finally:
-            client.close()
+        # By hand, as the client library takes longer to import than the server to start.
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(PROBE_SECONDS)
+            try:
+                probe.connect(str(self._socket))
+                probe.sendall(b"PING\r\n")
+                return probe.recv(16) == b"+PONG\r\n"  # while it loads its file: -LOADING
+            except OSError:
+                return False
 
 
 def _binary() -> Path:

@@ -13,7 +13,6 @@ from ops.failures import ServerUnfit
 from ops.migrations.migrate import Migrated, MigrationError, migrate
 from ops.migrations.roles import app_conninfo, login_works
 from ops.run_state import Urls, read_run_state, secret_value
-from ops.server_checks import check_postgres, check_redis
 from ops.settings import Settings
 
 
@@ -31,6 +30,11 @@ def check_given_servers(settings: Settings) -> list[str]:
     database_url = secret_value(settings.servers.database_url)
     replica_url = secret_value(settings.servers.read_database_url)
     redis_url = secret_value(settings.servers.redis_url)
+    if not (database_url or replica_url or redis_url):
+        return []
+    # Loaded here: a start on embedded servers has nothing to check.
+    from ops.server_checks import check_postgres, check_redis  # noqa: PLC0415
+
     if database_url:
         check_postgres(database_url)
     if replica_url:
