@@ -198,7 +198,9 @@ class ProtectionSettings(SettingsGroup):
     model_config = SettingsConfigDict(env_prefix="TRACKARR_")
     title: ClassVar[str] = "Protection"
 
-    rate_limits: bool = Field(default=True, description="`on` or `off`, limits of the API.")
+    rate_limits: bool = Field(
+        default=True, description="`on` or `off`; read, but this version limits nothing yet."
+    )
     pow_difficulty: int = Field(
         default=5, ge=1, le=8, description="Leading zero hex digits of a proof of work."
     )

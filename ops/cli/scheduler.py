@@ -7,6 +7,6 @@ from ops.cli._process import running_process
 
 
 def command() -> None:
-    """Send the jobs that are due by the clock."""
+    """Do what is due by the clock."""
     with running_process("scheduler") as settings:
         container.run_scheduler(settings)

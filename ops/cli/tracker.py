@@ -7,6 +7,6 @@ from ops.cli._process import running_process
 
 
 def command() -> None:
-    """Serve announces and scrapes."""
+    """Serve announces."""
     with running_process("tracker") as settings:
         container.run_tracker(settings)
