@@ -157,6 +157,11 @@ class Sessions:
         self._keep(hashed, sign_in)
         return sign_in
 
+    def last_seen(self, account: UUID) -> datetime | None:
+        """When a live session of the account was last noted as used; None when none was."""
+        noted = self._log.vault_list(SEEN_KIND, account).values()
+        return max((datetime.fromisoformat(value.decode()) for value in noted), default=None)
+
     def forget(self, token: bytes) -> None:
         """Ask the database again next time."""
         self._cache.pop(token_hash(token), None)

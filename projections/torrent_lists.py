@@ -49,12 +49,14 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
 class Browse(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of the catalogue.
 
-    `categories` are ids any of which will do, None for all. `search` is free text, or an info
+    `categories` are ids any of which will do, None for all; `uploader` narrows to the uploads
+    of one member. `search` is free text, or an info
     hash. `after` holds the last row's sort key and `listed`; `offset` counts rows to skip.
     """
 
     viewer: Viewer
     categories: Sequence[UUID] | None = None
+    uploader: UUID | None = None
     search: str | None = None
     sort: Sort = "recent"
     descending: bool = True
@@ -161,8 +163,10 @@ def list_torrents(conn: Connection, browse: Browse) -> list[ListedTorrent]:
 
 
 def count_torrents(conn: Connection, browse: Browse) -> Total:
-    """How many torrents match: from counters, or counted up to `COUNTED` under a search."""
-    if browse.search is None:
+    """How many torrents match: from counters, or counted up to `COUNTED` under a search or of
+    one uploader.
+    """
+    if browse.search is None and browse.uploader is None:
         return Total(_counted(conn, browse), exact=True)
     values: dict[str, Any] = {"limit": COUNTED + 1, "viewer": browse.viewer.account}
     matches = _conditions(browse, values)
@@ -170,7 +174,7 @@ def count_torrents(conn: Connection, browse: Browse) -> Total:
     statement = sql.SQL(
         "SELECT count(*) FROM (SELECT FROM torrents_1.torrents t{joins}"
         " WHERE ({seen}) AND {matches} LIMIT %(limit)s) matches"
-    ).format(joins=_JOINS["search"], seen=seen, matches=sql.SQL(" AND ").join(matches))
+    ).format(joins=_search_join(browse), seen=seen, matches=sql.SQL(" AND ").join(matches))
     found = _number(conn, statement, values)
     return Total(min(found, COUNTED), exact=found <= COUNTED)
 
@@ -207,14 +211,16 @@ def list_pending_torrents(
 
 
 def _joins(browse: Browse) -> sql.Composed:
-    wanted = []
-    if browse.search is not None:
-        wanted.append(_JOINS["search"])
+    wanted = [_search_join(browse)]
     if browse.sort in {"seeders", "leechers"}:
         wanted.append(_JOINS["live"])
     if browse.sort == "completed":
         wanted.append(_JOINS["totals"])
     return sql.SQL("").join(wanted)
+
+
+def _search_join(browse: Browse) -> sql.SQL:
+    return sql.SQL("") if browse.search is None else _JOINS["search"]
 
 
 def _seen(viewer: Viewer) -> list[sql.SQL]:
@@ -232,6 +238,9 @@ def _conditions(browse: Browse, values: dict[str, Any]) -> list[sql.Composable]:
     if browse.categories is not None:
         values["categories"] = list(browse.categories)
         conditions.append(sql.SQL("t.category = ANY(%(categories)s::uuid[])"))
+    if browse.uploader is not None:
+        values["uploader"] = browse.uploader
+        conditions.append(sql.SQL("t.uploader = %(uploader)s"))
     if browse.search is not None:
         conditions.extend(_search_conditions(browse.search, values))
     return conditions

@@ -9,36 +9,17 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from application.profiles import EditedProfile, EditProfile
-from domain.permissions import ADMINISTRATOR, MODERATOR
 from domain.profiles import BIO_LENGTH, DISPLAY_NAME_LENGTH, Language, ProfileChanges, Theme
 from domain.users import AccountNotFound
 from interfaces.http.deps import Commands, CurrentSignIn, Reads, SignedIn
 from interfaces.http.errors import refusals
 from interfaces.http.models import Instant, Line, Prose, Reply, StrictBody
+from interfaces.http.role_badges import RoleReply, role_replies
 from projections.member_figures import find_member_figures, find_transfer
 from projections.profiles import find_profile
-from projections.users import AccountRoleRow, find_account, list_account_roles
+from projections.users import find_account, list_account_roles
 
 router = APIRouter(tags=["Profile"])
-
-_BADGES = {
-    ADMINISTRATOR: ("Administrator", "#dc2626", 100),
-    MODERATOR: ("Moderator", "#2563eb", 50),
-}
-"""Name, colour and rank of the built-in roles."""
-
-
-class RoleReply(Reply):
-    """A role badge; higher `priority` stands first."""
-
-    id: str
-    name: str
-    color: str
-    icon: str | None
-    priority: int
-    show_as_badge: bool
-    assigned_at: Instant
-    assigned_manually: bool
 
 
 class ProfileCounts(Reply):
@@ -127,7 +108,7 @@ def show_profile(caller: SignedIn, sign_in: CurrentSignIn, reads: Reads) -> Prof
         is_admin=account.is_admin,
         is_moderator=account.is_moderator,
         permissions=sorted(caller.permissions),
-        roles=sorted(map(_badge, roles), key=lambda role: -role.priority),
+        roles=role_replies(roles),
         uploaded=transfer.uploaded,
         bonus_uploaded=account.starter_upload,
         downloaded=transfer.downloaded,
@@ -161,18 +142,4 @@ def edit_profile(body: EditProfileBody, _caller: SignedIn, call: Commands) -> Ed
         show_adult_content=profile.show_adult_content,
         theme=profile.theme,
         language=profile.language,
-    )
-
-
-def _badge(held: AccountRoleRow) -> RoleReply:
-    name, color, priority = _BADGES[held.role]
-    return RoleReply(
-        id=held.role,
-        name=name,
-        color=color,
-        icon=None,
-        priority=priority,
-        show_as_badge=True,
-        assigned_at=held.granted_at,
-        assigned_manually=held.granted_by is not None,
     )

@@ -14,12 +14,14 @@ from interfaces.http import (
     stats,
     torrent_uploads,
     torrents,
+    users,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     auth.router,
     me.router,
+    users.router,
     site_settings.router,
     categories.router,
     torrents.router,
