@@ -5,6 +5,7 @@ from __future__ import annotations
 from application import (
     address_keys,
     moderation,
+    passwords,
     profiles,
     sessions,
     site,
@@ -18,6 +19,7 @@ HANDLERS: Handlers = {
     **users.HANDLERS,
     **sessions.HANDLERS,
     **profiles.HANDLERS,
+    **passwords.HANDLERS,
     **site.HANDLERS,
     **taxonomy.HANDLERS,
     **uploads.HANDLERS,

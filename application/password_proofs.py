@@ -44,11 +44,22 @@ class ProofOfWorkInvalid(Invalid):
 
 
 class Verifier(msgspec.Struct, frozen=True, kw_only=True):
-    """What the vault keeps of a password: it lets nobody compute the password, but signs in."""
+    """What the vault keeps of a password: it lets nobody compute the password, but signs in.
+
+    `changes` counts the passwords the account had before this one.
+    """
 
     salt: str
     verifier: str
     iterations: int = ITERATIONS
+    changes: int = 0
+
+
+class Proven(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose password was proven, and how often that one had been changed before."""
+
+    account: UUID
+    password_changes: int
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +137,7 @@ class PasswordProofs:
             salt=verifier.salt, challenge=challenge, iterations=verifier.iterations
         )
 
-    def check(self, username: str, challenge: str, proof: str) -> UUID:
+    def check(self, username: str, challenge: str, proof: str) -> Proven:
         """The account whose password was proven. The challenge is spent, whatever the answer.
 
         Raises `ChallengeInvalid`, `CredentialsInvalid`. An unknown name costs the same work
@@ -141,7 +152,7 @@ class PasswordProofs:
         same_name = msgspec.json.decode(asked, type=_Asked).name == username.casefold()
         if not (right and same_name) or account is None:
             raise CredentialsInvalid()
-        return account
+        return Proven(account=account, password_changes=verifier.changes)
 
     def _look_up(self, username: str) -> tuple[UUID | None, Verifier]:
         """The account of that name and its verifier, or nobody and a steady decoy."""

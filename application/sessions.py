@@ -28,6 +28,15 @@ class KeptSession(msgspec.Struct, frozen=True, kw_only=True):
 
     session: UUID
     opened_at: datetime
+    password_changes: int = 0
+
+
+class LiveSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that still counts; `seen_at` is its last noted use."""
+
+    session: UUID
+    opened_at: datetime
+    seen_at: datetime
 
 
 class SignIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,12 +49,17 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
-    """Open a session for an account that has proven itself by `method`."""
+    """Open a session for an account that has proven itself by `method`.
+
+    `password_changes` is how often the password had been changed when that was proven: a
+    session is void under any other count, so that none outlives its password by a race.
+    """
 
     account: UUID
     session: UUID
     token_hash: str
     method: str
+    password_changes: int = 0
 
 
 class CloseSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +68,18 @@ class CloseSession(msgspec.Struct, frozen=True, kw_only=True):
     session: UUID
     token_hash: str
     reason: str
+
+
+class RevokeSession(msgspec.Struct, frozen=True, kw_only=True):
+    """End one of the caller's sessions for good."""
+
+    session: UUID
+
+
+class RevokeOtherSessions(msgspec.Struct, frozen=True, kw_only=True):
+    """End all of the caller's sessions but `keep`."""
+
+    keep: UUID
 
 
 def token_hash(token: bytes) -> str:
@@ -65,15 +91,42 @@ def record_open_session(unit: Unit, command: OpenSession) -> None:
     """Add the opening of a session to what `unit` saves."""
     facts = sessions.open_session(command.account, method=command.method)
     unit.record(command.session, 0, facts, actor=command.account)
-    kept = KeptSession(session=command.session, opened_at=unit.at)
+    kept = KeptSession(
+        session=command.session, opened_at=unit.at, password_changes=command.password_changes
+    )
     unit.put(SESSION_KIND, command.account, command.token_hash, msgspec.json.encode(kept))
 
 
+def record_close_sessions(
+    unit: Unit, account: UUID, *, reason: str, keep: UUID | None = None, only: UUID | None = None
+) -> int:
+    """Add the end of the account's sessions to what `unit` saves; how many they are.
+
+    Without `keep`, the one to spare, and `only`, the one to end, it is all of them.
+    """
+    closed = 0
+    for hashed, value in unit.log.vault_list(SESSION_KIND, account).items():
+        session = msgspec.json.decode(value, type=KeptSession).session
+        if session == keep or (only is not None and session != only):
+            continue
+        state = unit.load(session, sessions.evolve)
+        facts = sessions.close_session(state, reason=reason)
+        unit.record(session, state.version if state else 0, facts)
+        unit.erase(SESSION_KIND, account, hashed)
+        unit.erase(SEEN_KIND, account, hashed)
+        closed += 1
+    return closed
+
+
 def handle_open_session(unit: Unit, command: OpenSession) -> users.Account:
-    """Open it; whose it is. Raises `AccountNotFound`."""
+    """Open it; whose it is. Raises `AccountNotFound`, and `CredentialsInvalid` when the password
+    was changed since it was proven.
+    """
     account = unit.load(command.account, users.evolve)
     if account is None:
         raise users.AccountNotFound()
+    if account.password_changes != command.password_changes:
+        raise sessions.CredentialsInvalid()
     _erase_outlived(unit, command.account)
     record_open_session(unit, command)
     return account
@@ -99,9 +152,23 @@ def handle_close_session(unit: Unit, command: CloseSession) -> None:
     unit.erase(SEEN_KIND, session.account, command.token_hash)
 
 
+def handle_revoke_session(unit: Unit, command: RevokeSession) -> None:
+    """End it. Raises `SessionNotFound`, also for another member's."""
+    account = unit.actor.account
+    if not record_close_sessions(unit, account, reason="revoked", only=command.session):
+        raise sessions.SessionNotFound()
+
+
+def handle_revoke_other_sessions(unit: Unit, command: RevokeOtherSessions) -> int:
+    """End them; how many they were."""
+    return record_close_sessions(unit, unit.actor.account, reason="revoked", keep=command.keep)
+
+
 HANDLERS: dict[type, Handler] = {
     OpenSession: handle_open_session,
     CloseSession: handle_close_session,
+    RevokeSession: handle_revoke_session,
+    RevokeOtherSessions: handle_revoke_other_sessions,
 }
 
 
@@ -126,6 +193,7 @@ class Sessions:
         self._log = log
         self._monotonic = monotonic
         self._cache: dict[str, tuple[float, SignIn]] = {}
+        self._revocations = 0
 
     def recall(self, token: bytes) -> SignIn | None:
         """What was found within the last second; never asks the database."""
@@ -135,6 +203,7 @@ class Sessions:
     def find(self, token: bytes, now: datetime) -> SignIn | None:
         """The live session of `token`, or None."""
         hashed = token_hash(token)
+        revocations = self._revocations
         found = self._log.vault_find(SESSION_KIND, hashed)
         if found is None:
             self._cache.pop(hashed, None)
@@ -146,7 +215,7 @@ class Sessions:
             self._erase(owner, hashed)
             return None
         account = self._log.load(owner, users.evolve)
-        if account is None:
+        if account is None or account.password_changes != kept.password_changes:
             return None
         sign_in = SignIn(
             actor=actor_of(account, kept.session),
@@ -154,8 +223,26 @@ class Sessions:
             opened_at=kept.opened_at,
             seen_at=seen_at,
         )
-        self._keep(hashed, sign_in)
+        # What was read before a revocation may be what it ended: not to be believed later.
+        if revocations == self._revocations:
+            self._keep(hashed, sign_in)
         return sign_in
+
+    def list_live(self, account: UUID, now: datetime) -> list[LiveSession]:
+        """The account's live sessions, newest first."""
+        owner = self._log.load(account, users.evolve)
+        seen = self._log.vault_list(SEEN_KIND, account)
+        live = []
+        for hashed, value in self._log.vault_list(SESSION_KIND, account).items():
+            kept = msgspec.json.decode(value, type=KeptSession)
+            noted = seen.get(hashed)
+            seen_at = datetime.fromisoformat(noted.decode()) if noted else kept.opened_at
+            counts = owner is not None and owner.password_changes == kept.password_changes
+            if counts and sessions.is_live(opened_at=kept.opened_at, seen_at=seen_at, now=now):
+                live.append(
+                    LiveSession(session=kept.session, opened_at=kept.opened_at, seen_at=seen_at)
+                )
+        return sorted(live, key=lambda each: each.opened_at, reverse=True)
 
     def last_seen(self, account: UUID) -> datetime | None:
         """When a live session of the account was last noted as used; None when none was."""
@@ -165,6 +252,13 @@ class Sessions:
     def forget(self, token: bytes) -> None:
         """Ask the database again next time."""
         self._cache.pop(token_hash(token), None)
+
+    def forget_account(self, account: UUID) -> None:
+        """Ask the database again for every session of the account."""
+        self._revocations += 1
+        for hashed, (_until, sign_in) in list(self._cache.items()):
+            if sign_in.actor.account == account:
+                self._cache.pop(hashed, None)
 
     def _seen(self, owner: UUID, hashed: str, kept: KeptSession, now: datetime) -> datetime:
         """When the session was last used; notes this use when that is a while ago."""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.errors import Unauthenticated
+from domain.errors import NotFound, Unauthenticated
 from domain.kernel import Envelope, Fact
 
 ABSOLUTE_LIFE = timedelta(days=7)
@@ -27,7 +27,7 @@ class SessionOpened(Fact, frozen=True):
 
 
 class SessionClosed(Fact, frozen=True):
-    """A session ended; `reason` says why ("logout")."""
+    """A session ended; `reason` says why ("logout", "revoked", "password changed")."""
 
     TOPIC: ClassVar[str] = "session.closed.1"
 
@@ -50,6 +50,13 @@ class CredentialsInvalid(Unauthenticated):
 
     code = "credentials_invalid"
     message = "Invalid credentials"
+
+
+class SessionNotFound(NotFound):
+    """The caller has no such session open."""
+
+    code = "session_not_found"
+    message = "Session not found"
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):

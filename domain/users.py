@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.errors import Conflict, Forbidden, Invalid, NotFound
+from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from domain.kernel import Claim, Envelope, Fact
 from domain.permissions import BUILT_IN, permissions_of
 
@@ -48,7 +48,13 @@ class AccountRoleGranted(Fact, frozen=True):
     reason: str
 
 
-FACTS: tuple[type[Fact], ...] = (AccountRegistered, AccountRoleGranted)
+class AccountPasswordChanged(Fact, frozen=True):
+    """A member replaced his password; nothing signs in any more by the one before."""
+
+    TOPIC: ClassVar[str] = "account.password_changed.1"
+
+
+FACTS: tuple[type[Fact], ...] = (AccountRegistered, AccountRoleGranted, AccountPasswordChanged)
 
 
 class UsernameInvalid(Invalid):
@@ -93,6 +99,13 @@ class AccountNotFound(NotFound):
     message = "User not found"
 
 
+class CurrentPasswordWrong(Unauthenticated):
+    """The password in force was not proven."""
+
+    code = "current_password_wrong"
+    message = "Current password is incorrect"
+
+
 class RoleUnknown(Invalid):
     """There is no such role."""
 
@@ -101,7 +114,11 @@ class RoleUnknown(Invalid):
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """An account as decisions see it. Sizes are bytes, `invites` is what he may still give."""
+    """An account as decisions see it. Sizes are bytes, `invites` is what he may still give.
+
+    `password_changes` counts how often he replaced his password: what was proven or opened
+    under another count is void.
+    """
 
     id: UUID
     version: int
@@ -109,6 +126,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     invites: int
     roles: frozenset[str] = frozenset()
+    password_changes: int = 0
 
     @property
     def permissions(self) -> frozenset[str]:
@@ -142,6 +160,9 @@ def _after(state: Account | None, account: UUID, version: int, fact: Fact) -> Ac
             )
         case AccountRoleGranted(role=role), Account():
             return msgspec.structs.replace(state, version=version, roles=state.roles | {role})
+        case AccountPasswordChanged(), Account():
+            changes = state.password_changes + 1
+            return msgspec.structs.replace(state, version=version, password_changes=changes)
         case unknown, _:
             raise TypeError(f"not a fact of an account here: {type(unknown).__name__}")
 
@@ -193,3 +214,13 @@ def grant_role(account: Account | None, role: str, *, reason: str) -> list[Fact]
     if role not in BUILT_IN:
         raise RoleUnknown()
     return [] if role in account.roles else [AccountRoleGranted(role=role, reason=reason)]
+
+
+def change_password(account: Account, *, proven: int) -> list[Fact]:
+    """Replace the password; `proven` is the count of changes under which it was proven.
+
+    Raises `CurrentPasswordWrong` when it was changed since.
+    """
+    if account.password_changes != proven:
+        raise CurrentPasswordWrong()
+    return [AccountPasswordChanged()]

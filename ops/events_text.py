@@ -17,6 +17,7 @@ from ops.event_sources import claim_kinds, raised_by, readers, readers_of_all
 from projections.engine import Projection
 
 HISTORY_ONLY: Mapping[str, str] = {
+    "account.password_changed.1": "verifiers are in the vault, and the fact tells auditors when",
     "session.closed.1": "live sessions are in the vault, and the fact tells auditors who left",
     "address_keys.destroyed.1": "the keys were in the vault, and the fact tells when they went",
 }

@@ -206,21 +206,22 @@ def log_in(
     body: LogInBody, services: Services, call: AnonymousCommands, response: Response
 ) -> LogInReply:
     """Open a session by a proof that the password is known."""
-    account = services.proofs.check(body.username.strip(), body.challenge, body.proof.lower())
+    proven = services.proofs.check(body.username.strip(), body.challenge, body.proof.lower())
     # Read before the session is opened: after that nothing may be missing for the answer.
     with ReadAccess(services).connection() as connection:
-        transfer = find_transfer(connection, account)
+        transfer = find_transfer(connection, proven.account)
     token = services.entropy.token(TOKEN_SIZE)
     opened: Account = call.dispatch(
         OpenSession(
-            account=account,
+            account=proven.account,
             session=services.entropy.uuid(),
             token_hash=token_hash(token),
             method="password",
+            password_changes=proven.password_changes,
         )
     )
     services.cookie.give(response, token)
-    return LogInReply(user=_user_reply(account, opened.username, opened.roles, transfer))
+    return LogInReply(user=_user_reply(proven.account, opened.username, opened.roles, transfer))
 
 
 @router.post("/api/auth/logout")

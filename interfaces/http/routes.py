@@ -10,6 +10,8 @@ from interfaces.http import (
     health,
     me,
     moderation,
+    passwords,
+    sessions,
     site_settings,
     stats,
     torrent_uploads,
@@ -20,7 +22,9 @@ from interfaces.http import (
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     auth.router,
+    passwords.router,
     me.router,
+    sessions.router,
     users.router,
     site_settings.router,
     categories.router,

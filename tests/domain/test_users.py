@@ -8,7 +8,7 @@ import pytest
 
 from domain import users
 from domain.permissions import ADMINISTRATOR, MODERATOR, Permission, permissions_of
-from domain.users import AccountRegistered, AccountRoleGranted
+from domain.users import AccountPasswordChanged, AccountRegistered, AccountRoleGranted
 from tests.kit.domain import AN_ID, folded, given, refuses_foreign_facts
 
 REGISTERED = AccountRegistered(number=7, username="Alice", kid=4, starter_upload=5, invites=2)
@@ -100,3 +100,12 @@ def test_require_open_registration_follows_both_settings(
     else:
         with pytest.raises(refusal):
             users.require_open_registration(**asked)
+
+
+def test_change_password_counts_and_refuses_a_proof_of_the_one_before() -> None:
+    account = folded(users.evolve, REGISTERED, AccountPasswordChanged())
+    assert account is not None
+    assert account.password_changes == 1
+    assert users.change_password(account, proven=1) == [AccountPasswordChanged()]
+    with pytest.raises(users.CurrentPasswordWrong):
+        users.change_password(account, proven=0)
