@@ -30,9 +30,9 @@ def torrent(site: Site, tmp_path_factory: pytest.TempPathFactory) -> str:
         f"info_hash={quote_from_bytes(bytes.fromhex(info_hash))}&peer_id={'-TR3000-123456789012'}"
     )
     numbers = "&port=6881&uploaded=0&downloaded=0&left=100000&event=started&compact=1"
-    reply = httpx.get(f"{announce_url}?{query}{numbers}")
-    assert b"failure" not in reply.content, reply.content
-    eventually(lambda: _value(site, "SELECT count(*) FROM ledger.records"), 1)
+    # A tracker knows a newcomer within a second of his registration.
+    eventually(lambda: b"failure" in httpx.get(f"{announce_url}?{query}{numbers}").content, False)
+    eventually(lambda: _value(site, "SELECT count(*) > 0 FROM ledger.records"), True)
     return info_hash
 
 

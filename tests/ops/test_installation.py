@@ -19,7 +19,7 @@ import redis
 
 from ops.embedded_valkey import EmbeddedValkey
 from tests.kit.installation import free_port
-from tests.kit.servers import TestServers, server_folder
+from tests.kit.servers import APP_PASSWORD, TestServers, server_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 60
@@ -36,6 +36,7 @@ class Up:
             "TRACKARR_DATA_DIR": str(folder),
             "TRACKARR_API_PORT": str(free_port()),
             "TRACKARR_TRACKER_PORT": str(free_port()),
+            "TRACKARR_UDP_PORT": str(free_port()),
             **environment,
         }
         self.started: list[subprocess.Popen[str]] = []
@@ -147,6 +148,17 @@ def test_a_taken_port_is_refused(up: Up) -> None:
     assert not (up.folder / "postgres").exists()
 
 
+def test_a_taken_udp_port_is_refused(up: Up) -> None:
+    port = free_port()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        # A program that would share its port does not get to share ours.
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        sentence = up.refused(TRACKARR_UDP_PORT=str(port))
+    assert f"Port {port} on 127.0.0.1 is taken" in sentence
+    assert "TRACKARR_UDP_PORT" in sentence
+
+
 def test_an_unreachable_database_is_refused_without_its_password(up: Up) -> None:
     port = free_port()
     url = f"postgresql://someone:hidden-word@127.0.0.1:{port}/trackarr"
@@ -172,10 +184,19 @@ def test_an_unknown_setting_is_refused(up: Up) -> None:
     assert "TRACKARR_API_PROT is not a setting" in up.refused(TRACKARR_API_PROT="8000")
 
 
+def given_servers(database_url: str, redis_url: str) -> dict[str, str]:
+    """Settings that name them; the login's password is the one all tests on the cluster use."""
+    return {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "TRACKARR_APP_PASSWORD": APP_PASSWORD,
+    }
+
+
 def test_given_servers_are_used_and_left_alone(
     up: Up, servers: TestServers, empty_database_url: str
 ) -> None:
-    given = {"DATABASE_URL": empty_database_url, "REDIS_URL": servers.redis_url}
+    given = given_servers(empty_database_url, servers.redis_url)
     process, _ = up.ready(**given)
     assert set(up.run_file["pids"]) == {"api", "tracker", "scheduler", "worker"}
     stop(process, signal.SIGTERM)
@@ -188,7 +209,7 @@ def test_given_servers_are_used_and_left_alone(
 def test_a_weak_redis_is_refused_unless_allowed(
     up: Up, weak_redis_url: str, empty_database_url: str
 ) -> None:
-    given = {"DATABASE_URL": empty_database_url, "REDIS_URL": weak_redis_url}
+    given = given_servers(empty_database_url, weak_redis_url)
     sentence = up.refused(**given)
     assert "appendfsync should be always" in sentence
     process, lines = up.ready(**given, TRACKARR_ALLOW_WEAK_REDIS="1")
