@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 
 from ops.failures import PortTaken
 from ops.settings import LOOPBACK, NetworkSettings
 
 BACKLOG = 1024
+RECEIVE_BUFFER = 1 << 20
+"""Bytes of datagrams the kernel keeps while the tracker is busy, where its own limit allows."""
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
@@ -18,11 +21,37 @@ def open_listeners(network: NetworkSettings, port: int, *, port_key: str) -> lis
     `port_key` is the setting the port came from, for the message. A machine without IPv6 lacks
     `::1`: of the default addresses the missing one is passed over. Raises PortTaken.
     """
+    return _open_all(network, port, port_key, _listener)
+
+
+def open_udp_sockets(network: NetworkSettings) -> list[socket.socket]:
+    """UDP sockets on the UDP port of each bound address, non-blocking, as `open_listeners`."""
+    return _open_all(network, network.udp_port, "TRACKARR_UDP_PORT", _udp_socket)
+
+
+def check_ports(network: NetworkSettings) -> None:
+    """Raise PortTaken when a port the processes will listen on is in use."""
+    for port, key in (
+        (network.api_port, "TRACKARR_API_PORT"),
+        (network.tracker_port, "TRACKARR_TRACKER_PORT"),
+    ):
+        for listener in open_listeners(network, port, port_key=key):
+            listener.close()
+    for datagrams in open_udp_sockets(network):
+        datagrams.close()
+
+
+def _open_all(
+    network: NetworkSettings,
+    port: int,
+    port_key: str,
+    open_one: Callable[[str, int], socket.socket],
+) -> list[socket.socket]:
     opened: list[socket.socket] = []
     try:
         for address in network.bind:
             try:
-                opened.append(_listener(address, port))
+                opened.append(open_one(address, port))
             except OSError as error:
                 if error.errno in _ABSENT and network.bind == LOOPBACK:
                     continue
@@ -34,14 +63,20 @@ def open_listeners(network: NetworkSettings, port: int, *, port_key: str) -> lis
     return opened
 
 
-def check_ports(network: NetworkSettings) -> None:
-    """Raise PortTaken when a port the processes will listen on is in use."""
-    for port, key in (
-        (network.api_port, "TRACKARR_API_PORT"),
-        (network.tracker_port, "TRACKARR_TRACKER_PORT"),
-    ):
-        for listener in open_listeners(network, port, port_key=key):
-            listener.close()
+def _udp_socket(address: str, port: int) -> socket.socket:
+    # No SO_REUSEADDR: with it, UDP lets a second program take the port.
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    datagrams = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:
+            datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        datagrams.bind((address, port))
+        datagrams.settimeout(0)
+    except OSError:
+        datagrams.close()
+        raise
+    return datagrams
 
 
 def _listener(address: str, port: int) -> socket.socket:

@@ -18,6 +18,10 @@ class Counters:
     connections: int = 0
     connections_refused: int = 0
     bad_requests: int = 0
+    datagrams: int = 0
+    datagrams_ignored: int = 0
+    """Datagrams that were no request; nobody is told."""
+    datagrams_unsent: int = 0
     batches: int = 0
     batches_resent: int = 0
     records: int = 0

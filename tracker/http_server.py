@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tracker.addresses import AddressReader
 from tracker.counters import Counters
 from tracker.event_loop import READABLE, WRITABLE, EventLoop
 from tracker.event_stream import EventStream
@@ -29,9 +30,7 @@ from tracker.wire import PROTOCOL_HTTP
 _ACCEPTS_A_ROUND: Final = 64
 _BACKLOG: Final = 1024
 _DEFER_SECONDS: Final = 5
-_MAPPED: Final = bytes(10) + b"\xff\xff"
 _ANNOUNCE: Final = b"/announce"
-_ADDRESSES_KEPT: Final = 16_384
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class HttpServer:
         self._listening: dict[int, socket.socket] = {}
         self._connections: dict[int, _Connection] = {}
         self._by_address: dict[bytes, int] = {}
-        self._addresses: dict[str, bytes] = {}
+        self._addresses = AddressReader()
         self._ready: list[_Connection] = []
         self._next_sweep = 0.0
         loop.after_round(self._serve_ready)
@@ -171,23 +170,7 @@ class HttpServer:
                 # Nothing more to accept, or no descriptor left: come again next round.
                 return
             os.set_blocking(accepted, False)
-            self._open(accepted, self._address(where))
-
-    def _address(self, where: object) -> bytes:
-        """The peer's address as 4 or 16 bytes; an IPv4 one on an IPv6 socket is IPv4."""
-        text = str(where[0]) if isinstance(where, tuple) else ""
-        known = self._addresses.get(text)
-        if known is not None:
-            return known
-        if ":" in text:
-            raw = socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
-            raw = raw[12:] if raw.startswith(_MAPPED) else raw
-        else:
-            raw = socket.inet_aton(text or "127.0.0.1")
-        if len(self._addresses) >= _ADDRESSES_KEPT:
-            self._addresses.clear()
-        self._addresses[text] = raw
-        return raw
+            self._open(accepted, self._addresses.read(where))
 
     def _open(self, descriptor: int, address: bytes) -> None:
         count = self._by_address.get(address, 0)

@@ -15,7 +15,7 @@ from tracker.policies.ports import check_port
 from tracker.policies.seats import choose_seat
 from tracker.policies.torrents import check_torrent
 from tracker.protocol.announce import NUMWANT_DEFAULT, AnnounceRequest
-from tracker.protocol.bencode import V4_SIZE, AnnounceReply, ListedPeer
+from tracker.protocol.bencode import V4_SIZE, V6_SIZE, AnnounceReply, ListedPeer
 from tracker.protocol.passkeys import PasskeyCheck
 from tracker.protocol.peer_ids import client_tag
 from tracker.protocol.refusals import Refusal, unavailable
@@ -143,7 +143,7 @@ class Logic:
         if swarm is None or stopped:
             if swarm is not None and slot >= 0:
                 self._swarms.leave(swarm, slot)
-            return self._reply(ask, swarm, -1, interval)
+            return self._reply(ask, swarm, -1, interval, protocol)
         swarm.update(
             slot,
             endpoint,
@@ -155,7 +155,7 @@ class Logic:
             interval=interval,
             by_udp=protocol == PROTOCOL_UDP,
         )
-        return self._reply(ask, swarm, slot, interval)
+        return self._reply(ask, swarm, slot, interval, protocol)
 
     def _take_seat(
         self, ask: Ask, account: int, torrent: int, endpoint: bytes, at: int
@@ -166,15 +166,25 @@ class Logic:
             self._record_departed(at, self._swarms.leave(ask.swarm, choice.leaving))
         return self._swarms.join(torrent, account, choice.seat, ask.request.peer_id, ask.now)
 
-    def _reply(self, ask: Ask, swarm: Swarm | None, slot: int, interval: int) -> Answer:
-        """The reply for the peer in `slot`; one that is not in the swarm (-1) gets no peers."""
+    def _reply(
+        self, ask: Ask, swarm: Swarm | None, slot: int, interval: int, protocol: int
+    ) -> Answer:
+        """The reply for the peer in `slot`; one that is not in the swarm (-1) gets no peers.
+
+        Over UDP there is room for peers of the asker's family only (BEP 15).
+        """
         request, rules = ask.request, ask.rules
         want = rules.numwant_default if request.numwant == NUMWANT_DEFAULT else request.numwant
         want = min(want, rules.numwant_max)
         peers4 = peers6 = b""
         listed: list[ListedPeer] | None = None if request.compact else []
         if swarm is not None and slot >= 0 and want > 0:
-            if request.compact:
+            if protocol == PROTOCOL_UDP:
+                if len(ask.address) == 4:
+                    peers4 = swarm.choose_of(V4_SIZE, slot, want, self._random())
+                else:
+                    peers6 = swarm.choose_of(V6_SIZE, slot, want, self._random())
+            elif request.compact:
                 peers4, peers6 = swarm.choose(slot, want, self._random())
             else:
                 listed = swarm.choose_listed(slot, want, self._random())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from tracker.clock import ShardClock
+from tracker.connection_ids import ConnectionIds
 from tracker.counters import Counters
 from tracker.event_stream import Log
 from tracker.lease import ShardLease, process_mark
@@ -31,13 +32,14 @@ _SPARE_DESCRIPTORS: Final = 64
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """What a shard needs to know. `passkey_keys` maps each `kid` to its 32-byte key.
+    """What a shard needs to know: 32-byte keys by their ids, numbers, its place.
 
     Raises ValueError for a number out of bounds or a Redis URL it cannot use.
     """
 
     redis_url: str = field(repr=False)
     passkey_keys: Mapping[int, bytes] = field(repr=False)
+    connection_id_keys: Mapping[int, bytes] = field(repr=False)
     layout: int = 1
     shard: int = 0
     numbers: ShardNumbers = field(default_factory=ShardNumbers)
@@ -62,11 +64,17 @@ class TrackerService:
     """Runs in the calling thread until told to stop."""
 
     def __init__(
-        self, config: TrackerConfig, sockets: Sequence[socket.socket], *, log: Log
+        self,
+        config: TrackerConfig,
+        sockets: Sequence[socket.socket],
+        udp_sockets: Sequence[socket.socket],
+        *,
+        log: Log,
     ) -> None:
-        """`sockets` are bound TCP sockets; they stay open for their owner."""
+        """`sockets` are bound TCP sockets; all sockets stay open for their owner."""
         self._config = config
         self._sockets = sockets
+        self._udp_sockets = udp_sockets
         self._log = log
         self._redis = parse_redis_url(config.redis_url)
         self._stream = stream_name(config.layout, config.shard)
@@ -94,11 +102,12 @@ class TrackerService:
             swarms=start.swarms,
             clock=ShardClock(start.last).now,
             passkeys=PasskeyCheck(self._config.passkey_keys),
+            connection_ids=ConnectionIds(self._config.connection_id_keys, time.time),
             counters=self.counters,
             log=self._log,
         )
         try:
-            shard.run(stop, ready, self._sockets)
+            shard.run(stop, ready, self._sockets, self._udp_sockets)
         finally:
             shard.close()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from tracker.access import AccessFeed
+from tracker.connection_ids import ConnectionIds
 from tracker.counters import Counters
 from tracker.event_loop import EventLoop
 from tracker.event_stream import EventStream, Log
@@ -21,6 +22,7 @@ from tracker.redis_link import RedisLink
 from tracker.resp import RedisAddress, Reply
 from tracker.rules import Rules
 from tracker.swarms import Swarms
+from tracker.udp_server import UdpServer
 
 _SILENCE_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 3.0
@@ -57,6 +59,7 @@ class Shard:
         swarms: Swarms,
         clock: Callable[[], int],
         passkeys: PasskeyCheck,
+        connection_ids: ConnectionIds,
         counters: Counters,
         log: Log,
     ) -> None:
@@ -93,6 +96,9 @@ class Shard:
             counters=counters,
             health=self.health,
         )
+        self._udp = UdpServer(
+            loop, logic=self._logic, stream=self._stream, ids=connection_ids, counters=counters
+        )
         # What was gathered in a round leaves after its requests, also the pipelined ones.
         loop.after_round(self._stream.flush)
         self._stream_link = self._link(redis, self._stream.link_up, self._stream_down)
@@ -103,7 +109,11 @@ class Shard:
         loop.on_tick(self._tick)
 
     def run(
-        self, stop: StopFlag, ready: Callable[[], None], sockets: Sequence[socket.socket]
+        self,
+        stop: StopFlag,
+        ready: Callable[[], None],
+        sockets: Sequence[socket.socket],
+        udp_sockets: Sequence[socket.socket],
     ) -> None:
         """Serve until `stop` is set, then finish what was begun. Raises ShardLost."""
         loop = self._loop
@@ -112,6 +122,7 @@ class Shard:
         while not (self._access.loaded or stop.is_set()) and time.monotonic() < limit:
             loop.run_round()
         self._http.listen(sockets)
+        self._udp.listen(udp_sockets)
         ready()
         while not stop.is_set():
             loop.run_round()
@@ -120,6 +131,7 @@ class Shard:
     def close(self) -> None:
         """Refuse what still waits and give every descriptor back."""
         self._http.stop_listening()
+        self._udp.stop_listening()
         self._stream.close()
         self._stream.refuse_held()
         self._http.close()
@@ -166,6 +178,7 @@ class Shard:
     def _finish(self) -> None:
         """Answer what was taken, then give the lease back."""
         self._http.stop_listening()
+        self._udp.stop_listening()
         limit = time.monotonic() + _STOP_SECONDS
         while time.monotonic() < limit and not (self._stream.settled and not self._http.open):
             self._loop.run_round()

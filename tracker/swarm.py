@@ -202,7 +202,7 @@ class Swarm:
         plenty, as leechers must find each other too. `roll` in [0, 1) is the random offset.
         """
         if self._leechers6 is None and self._seeders6 is None:
-            return self._choose_v4(slot, want, roll), b""
+            return self.choose_of(V4_SIZE, slot, want, roll), b""
         peers4 = peers6 = b""
         for ring, take, skip in self._shares(slot, want):
             if ring.width == V4_SIZE:
@@ -211,10 +211,12 @@ class Swarm:
                 peers6 += ring.slices(take, skip, roll)
         return peers4, peers6
 
-    def _choose_v4(self, slot: int, want: int, roll: float) -> bytes:
-        """`choose` for the swarms that have one family only: the common case, kept short."""
+    def choose_of(self, width: int, slot: int, want: int, roll: float) -> bytes:
+        """`choose` from one family, that of the asker's own endpoint; V4_SIZE or V6_SIZE."""
         at = slot * _PEER_SIZE
-        seeders, leechers = self._seeders4, self._leechers4
+        seeders, leechers, spot_at = self._seeders4, self._leechers4, _SPOT4_AT
+        if width == V6_SIZE:
+            seeders, leechers, spot_at = self._seeders6, self._leechers6, _SPOT6_AT
         if self._records[at + _FLAGS_AT] & _SEEDING:
             if leechers is None:
                 return b""
@@ -224,7 +226,7 @@ class Swarm:
         leeching, seeding = _split(others, seeds, want)
         chosen = seeders.slices(seeding, -1, roll) if seeders is not None and seeding else b""
         if leechers is not None and leeching > 0:
-            (spot,) = _SPOT.unpack_from(self._records, at + _SPOT4_AT)
+            (spot,) = _SPOT.unpack_from(self._records, at + spot_at)
             chosen += leechers.slices(leeching, spot, roll)
         return chosen
 

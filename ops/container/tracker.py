@@ -1,4 +1,4 @@
-"""The tracker process: one shard on the announce port."""
+"""The tracker process: one shard on the announce ports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import structlog
 
 from ops.container.process import redis_url, stop_on_signals
 from ops.keyring_file import KeyringFile
-from ops.listening import open_listeners
+from ops.listening import open_listeners, open_udp_sockets
 from ops.readiness import announce_ready
 from ops.settings import Settings
 from tracker.http_server import HttpLimits
@@ -22,17 +22,19 @@ def run(settings: Settings) -> None:
     stop = stop_on_signals()
     network = settings.network
     sockets = open_listeners(network, network.tracker_port, port_key="TRACKARR_TRACKER_PORT")
+    udp_sockets = open_udp_sockets(network)
     keyring = KeyringFile(settings.storage.keyring_path).load_or_create()
     config = TrackerConfig(
         redis_url=redis_url(settings),
         passkey_keys=keyring.materials("passkeys"),
+        connection_id_keys=keyring.materials("connection_ids"),
         layout=settings.processes.tracker_shards,
         numbers=shard_numbers(settings),
     )
     try:
-        TrackerService(config, sockets, log=_log).run(stop, announce_ready)
+        TrackerService(config, sockets, udp_sockets, log=_log).run(stop, announce_ready)
     finally:
-        for listener in sockets:
+        for listener in (*sockets, *udp_sockets):
             listener.close()
 
 

@@ -19,6 +19,7 @@ from tracker.service import TrackerConfig, TrackerService
 from tracker.shard import ShardNumbers
 
 PASSKEY_KEY = bytes(range(32))
+CONNECTION_KEY = bytes(range(32, 64))
 KID = 3
 FULL_RIGHTS = wire.ACCOUNT_MAY_ANNOUNCE | wire.ACCOUNT_MAY_DOWNLOAD
 STREAM = wire.stream_name(1, 0)
@@ -151,9 +152,10 @@ def body_of(response: bytes) -> dict[bytes, Any]:
 
 @dataclass
 class RunningTracker:
-    """A tracker in a thread, listening on 127.0.0.1 and ::1 at the same port."""
+    """A tracker in a thread, listening on 127.0.0.1 and ::1 at the same ports."""
 
     port: int
+    udp_port: int
     service: TrackerService
     stop_flag: threading.Event
     thread: threading.Thread
@@ -172,12 +174,14 @@ class RunningTracker:
         assert not self.thread.is_alive(), "the tracker does not stop"
 
 
-def bind_both() -> tuple[socket.socket, socket.socket]:
+def bind_both(
+    kind: socket.SocketKind = socket.SOCK_STREAM,
+) -> tuple[socket.socket, socket.socket]:
     """Sockets on 127.0.0.1 and ::1 with one free port."""
     while True:
-        v4 = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        v4 = socket.socket(socket.AF_INET, kind)
         v4.bind(("127.0.0.1", 0))
-        v6 = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        v6 = socket.socket(socket.AF_INET6, kind)
         v6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
             v6.bind(("::1", v4.getsockname()[1]))
@@ -194,15 +198,17 @@ def running_tracker(
 ) -> Iterator[RunningTracker]:
     """Run a tracker until the block ends; a failure of its thread fails the test."""
     sockets = bind_both()
+    udp_sockets = bind_both(socket.SOCK_DGRAM)
     config = TrackerConfig(
         redis_url=redis_url,
         passkey_keys={KID: PASSKEY_KEY},
+        connection_id_keys={1: CONNECTION_KEY},
         numbers=numbers or ShardNumbers(),
         own_process=False,
     )
     events: list[tuple[str, dict[str, object]]] = []
     service = TrackerService(
-        config, sockets, log=lambda event, **fields: events.append((event, fields))
+        config, sockets, udp_sockets, log=lambda event, **fields: events.append((event, fields))
     )
     stop_flag, ready = threading.Event(), threading.Event()
     failures: list[BaseException] = []
@@ -217,7 +223,13 @@ def running_tracker(
     thread = threading.Thread(target=serve, name="tracker")
     thread.start()
     running = RunningTracker(
-        sockets[0].getsockname()[1], service, stop_flag, thread, events, failures
+        sockets[0].getsockname()[1],
+        udp_sockets[0].getsockname()[1],
+        service,
+        stop_flag,
+        thread,
+        events,
+        failures,
     )
     try:
         assert ready.wait(DEADLINE), events
@@ -231,5 +243,5 @@ def running_tracker(
         yield running
     finally:
         running.stop()
-        for listener in sockets:
+        for listener in (*sockets, *udp_sockets):
             listener.close()

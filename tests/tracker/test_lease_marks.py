@@ -94,7 +94,9 @@ def test_a_start_whose_lease_is_taken_meanwhile_begins_again(
         stop.set()
 
     monkeypatch.setattr(service, "read_tail", taken_meanwhile)
-    config = TrackerConfig(redis_url=redis_url, passkey_keys={}, own_process=False)
-    TrackerService(config, [], log=log).run(stop, lambda: None)
+    config = TrackerConfig(
+        redis_url=redis_url, passkey_keys={}, connection_id_keys={}, own_process=False
+    )
+    TrackerService(config, [], [], log=log).run(stop, lambda: None)
     assert said == [("tracker.waiting", "another process holds the shard")]
     client.close()
