@@ -131,7 +131,7 @@ def _http_settings(settings: Settings) -> HttpSettings:
     return HttpSettings(
         public_url=network.web_url,
         announce_url=network.http_announce_url,
-        udp_announce_url=network.udp_announce_url or None,
+        udp_announce_url=network.udp_tracker_url,
         setup_code=secret_value(settings.protection.setup_code),
         version=VERSION,
     )

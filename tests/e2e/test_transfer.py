@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import libtorrent as lt
 import pytest
 
 from tests.e2e.conftest import Site
@@ -50,9 +51,50 @@ def test_a_transfer_is_credited_to_the_byte(
     leecher.close()
 
 
+def test_a_transfer_over_udp_alone_is_credited_to_the_byte(site: Site, tmp_path: Path) -> None:
+    content = make_content(tmp_path / "seed", "film-udp.bin", SIZE)
+    uploaded = upload(
+        site.admin,
+        make_torrent(content, kind="v1", private=True),
+        name=content.stem,
+        category=site.category,
+    )
+    info_hash = uploaded["infoHash"]
+    before = site.figures(site.admin), site.figures(site.member)
+
+    seeder, leecher = TorrentClient(tmp_path / "seed"), TorrentClient(tmp_path / "leech")
+    seeder.add(_udp_only(download(site.admin, info_hash)))
+    seeder.wait(seeder.is_seeding, what="checking the seed")
+    seeder.wait_for_reply()
+    leecher.add(_udp_only(download(site.member, info_hash)))
+    leecher.wait(leecher.is_seeding, what="the transfer")
+    eventually(lambda: _live(site, info_hash), (2, 0))
+    received, sent = leecher.stop(), seeder.stop()
+
+    assert sha256(tmp_path / "leech" / content.name) == sha256(content)
+    assert sent[0] >= SIZE
+    eventually(lambda: _gained(site.figures(site.admin), before[0]), sent)
+    eventually(lambda: _gained(site.figures(site.member), before[1]), received)
+    eventually(lambda: _live(site, info_hash), (0, 0))
+    assert site.admin.get("/api/stats/public").json()["protocols"]["udp"] is True
+    seeder.close()
+    leecher.close()
+
+
 def test_the_history_verifies_afterwards(site: Site) -> None:
     verified = site.installation.command("audit", "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def _udp_only(torrent: bytes) -> bytes:
+    """A downloaded file without its HTTP tier, which must come first."""
+    decoded = lt.bdecode(torrent)
+    http, udp = decoded[b"announce-list"]
+    assert http[0].startswith(b"http://")
+    assert udp[0].startswith(b"udp://")
+    decoded[b"announce"] = udp[0]
+    decoded[b"announce-list"] = [udp]
+    return bytes(lt.bencode(decoded))
 
 
 def _live(site: Site, info_hash: str) -> tuple[int, int]:
