@@ -140,7 +140,7 @@ def torrent_fields(row: ListedTorrent | TorrentRow, categories: Categories) -> d
         "size": row.size,
         "file_count": row.file_count,
         "category_id": row.category,
-        "category": _category_ref(row.category, categories),
+        "category": category_ref(row.category, categories),
         "uploader_id": row.uploader,
         "uploader": MemberRefReply(id=row.uploader, username=row.uploader_name),
         "moderation_status": row.status,
@@ -156,7 +156,8 @@ def torrent_fields(row: ListedTorrent | TorrentRow, categories: Categories) -> d
     }
 
 
-def _category_ref(category: UUID | None, categories: Categories) -> CategoryRefReply | None:
+def category_ref(category: UUID | None, categories: Categories) -> CategoryRefReply | None:
+    """The category of that id, as far as a torrent's row shows it."""
     row = categories.get(category) if category else None
     if row is None:
         return None
