@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from application import (
     address_keys,
+    follows,
     moderation,
     passwords,
     profiles,
@@ -19,6 +20,7 @@ HANDLERS: Handlers = {
     **users.HANDLERS,
     **sessions.HANDLERS,
     **profiles.HANDLERS,
+    **follows.HANDLERS,
     **passwords.HANDLERS,
     **site.HANDLERS,
     **taxonomy.HANDLERS,

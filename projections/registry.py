@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from projections.access import AccessProjection
 from projections.engine import Projection
+from projections.follows import FollowsProjection
 from projections.history import HistoryProjection
 from projections.moderation import ModerationProjection
 from projections.profiles import ProfilesProjection
@@ -18,6 +19,7 @@ ALL: tuple[Projection, ...] = (
     SiteProjection(),
     UsersProjection(),
     ProfilesProjection(),
+    FollowsProjection(),
     TaxonomyProjection(),
     TorrentsProjection(),
     ModerationProjection(),

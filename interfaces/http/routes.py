@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from interfaces.http import (
     auth,
     categories,
+    follows,
     health,
     me,
     member_torrents,
@@ -28,6 +29,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     member_torrents.router,
     sessions.router,
     users.router,
+    follows.router,
     site_settings.router,
     categories.router,
     torrents.router,

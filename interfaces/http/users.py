@@ -33,8 +33,9 @@ from interfaces.http.torrent_replies import (
     torrent_reply,
     viewer_of,
 )
+from projections.follows import count_followers, is_following
 from projections.member_figures import Transfer, find_transfer
-from projections.profiles import ProfileRow, find_profile
+from projections.profiles import find_profile
 from projections.torrent_lists import Browse, count_torrents, list_torrents
 from projections.users import AccountRow, find_account, list_account_roles
 
@@ -63,6 +64,8 @@ class MemberReply(Reply):
     uploads_count: int
     show_last_seen: bool
     last_seen: Instant | None
+    followers_count: int
+    viewer_following: bool
     created_at: Instant
 
 
@@ -77,6 +80,8 @@ def show_member(
         profile = find_profile(connection, member.id)
         roles = role_replies(list_account_roles(connection, member.id))
         transfer = find_transfer(connection, member.id)
+        followers = count_followers(connection, member.id)
+        following = caller is not None and is_following(connection, caller.account, member.id)
     knows_all = is_insider(member.id, caller)
     seen = profile.show_last_seen or knows_all
     return MemberReply(
@@ -92,7 +97,13 @@ def show_member(
         ratio=public_ratio(transfer),
         uploads_count=member.uploads,
         show_last_seen=profile.show_last_seen,
-        last_seen=_last_seen(services.sessions, member, profile) if seen else None,
+        last_seen=(
+            last_seen_of(services.sessions, member.id, member.created_at, profile.last_sign_in)
+            if seen
+            else None
+        ),
+        followers_count=followers,
+        viewer_following=following,
         created_at=member.created_at,
     )
 
@@ -152,6 +163,9 @@ def public_ratio(transfer: Transfer) -> float | None:
     return transfer.ratio if transfer.uploaded or transfer.downloaded else 1.0
 
 
-def _last_seen(sessions: Sessions, member: AccountRow, profile: ProfileRow) -> datetime:
-    known = (member.created_at, profile.last_sign_in, sessions.last_seen(member.id))
+def last_seen_of(
+    sessions: Sessions, member: UUID, created_at: datetime, last_sign_in: datetime | None
+) -> datetime:
+    """When the member last signed in, or was noted in an open session."""
+    known = (created_at, last_sign_in, sessions.last_seen(member))
     return max(at for at in known if at is not None)

@@ -30,6 +30,8 @@ FIELDS = {
     "showLastSeen",
     "lastSeen",
     "createdAt",
+    "followersCount",
+    "viewerFollowing",
 }
 
 

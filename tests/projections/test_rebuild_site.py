@@ -17,7 +17,7 @@ from projections.engine import schema_of
 from projections.rebuild import fill, rebuild
 from projections.registry import ALL
 from projections.verify import Verifier
-from tests.kit.accounts import administrator, member, moderator
+from tests.kit.accounts import account_id, administrator, member, moderator
 from tests.kit.api import Api, running_api
 from tests.kit.browser import Browser
 from tests.kit.torrents import accepted, uploaded
@@ -32,7 +32,7 @@ def api(app_url: str, redis_url: str) -> Iterator[Api]:
 
 
 def live_in(api: Api) -> None:
-    """Members, categories, uploads and every moderation decision, over HTTP."""
+    """Members, categories, uploads, follows and every moderation decision, over HTTP."""
     root = administrator(api)
     alice, mona = member(api, "alice"), moderator(api, "mona")
     assert root.post("/api/admin/categories", json={"name": "Films"}).status_code in {200, 201}
@@ -41,6 +41,10 @@ def live_in(api: Api) -> None:
         decide(mona, uploaded(alice, f"For {decision}")["infoHash"], decision)
     decide(mona, accepted(mona, alice, "Accepted and reset"), "reset")
     uploaded(alice, "Pending")
+    assert alice.patch("/api/me", json={"bio": "Reads.", "theme": "light"}).status_code == 200
+    for follower, followed in ((alice, mona), (alice, root), (mona, alice)):
+        assert follower.post(f"/api/users/{account_id(followed)}/follow").status_code == 200
+    assert alice.delete(f"/api/users/{account_id(root)}/follow").status_code == 200
     api.dispatch(ChangeSettings(changes={"registrationOpen": True}))
 
 
