@@ -15,7 +15,7 @@ class ConnectionIds:
     """Issues ids and checks them without remembering any.
 
     An id is a keyed MAC over the minute and the address. It holds for its minute and the
-    next; guessing one takes 2^63 packets on average. The port is left out: libtorrent uses
+    next; guessing one takes about 2^62 packets. The port is left out: libtorrent uses
     an id from other sockets than the one that asked for it.
     """
 
