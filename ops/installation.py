@@ -49,8 +49,8 @@ def run_installation(
 ) -> int:
     """Start, follow, and stop when asked to; the exit code. Raises OperatorError before harm."""
     try:
-        with _stop_raises(), ExitStack() as stack:
-            _run(settings, stack, demo=demo, command_of=command_of)
+        with _stop_raises() as check_stop, ExitStack() as stack:
+            _run(settings, stack, check_stop, demo=demo, command_of=command_of)
     except _StopRequested:
         pass
     print_line("up", "stopped")
@@ -66,7 +66,14 @@ def print_line(name: str, line: str) -> None:
         return
 
 
-def _run(settings: Settings, stack: ExitStack, *, demo: bool, command_of: ProcessCommand) -> None:
+def _run(
+    settings: Settings,
+    stack: ExitStack,
+    check_stop: Callable[[], None],
+    *,
+    demo: bool,
+    command_of: ProcessCommand,
+) -> None:
     data_dir = settings.storage.data_dir.absolute()
     prepare_folder(data_dir)
     stack.enter_context(lock_file(data_dir / UP_LOCK))
@@ -79,6 +86,7 @@ def _run(settings: Settings, stack: ExitStack, *, demo: bool, command_of: Proces
     print_line("up", f"starting the servers in {data_dir}")
     stack.callback(servers.stop)
     started = servers.start()
+    check_stop()
     migrated = migrate_to(started.database_url, settings)
     if not migrated.protected:
         print_line("up", "warning: the log is not protected from the login the processes use")
@@ -97,6 +105,7 @@ def _run(settings: Settings, stack: ExitStack, *, demo: bool, command_of: Proces
     stack.callback(remove_run_state, data_dir)
     stack.callback(supervisor.stop)
     supervisor.install_signals(STOP_SIGNALS)
+    check_stop()
     print_line("up", f"starting {', '.join(PROCESSES)}")
     supervisor.start()
     if demo and not supervisor.stopping:
@@ -179,17 +188,30 @@ def _fill(supervisor: Supervisor, command_of: ProcessCommand) -> None:
 
 
 @contextmanager
-def _stop_raises(signals: Sequence[signal.Signals] = STOP_SIGNALS) -> Iterator[None]:
-    """Until the supervisor takes over, a stop signal unwinds the start."""
+def _stop_raises(
+    signals: Sequence[signal.Signals] = STOP_SIGNALS,
+) -> Iterator[Callable[[], None]]:
+    """Until the supervisor takes over, a stop signal unwinds the start.
+
+    An exception raised in a finalizer or a fork hook is swallowed by Python, so the caller
+    asks again after each step with what is yielded here.
+    """
+    requested = False
+
+    def check_stop() -> None:
+        if requested:
+            raise _StopRequested
 
     def unwind(_number: int, _frame: FrameType | None) -> None:
+        nonlocal requested
+        requested = True
         for number in signals:
             signal.signal(number, signal.SIG_IGN)
         raise _StopRequested
 
     before = {number: signal.signal(number, unwind) for number in signals}
     try:
-        yield
+        yield check_stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

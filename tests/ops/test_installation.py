@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 import redis
 
+from ops import installation
 from ops.embedded_valkey import EmbeddedValkey
 from tests.kit.installation import free_port
 from tests.kit.servers import APP_PASSWORD, TestServers, server_folder
@@ -279,3 +281,13 @@ def test_a_stop_during_the_start_leaves_nothing(up: Up) -> None:
     assert not (up.folder / "run.json").exists()
     again, _ = up.ready()
     stop(again, signal.SIGTERM)
+
+
+def test_a_stop_swallowed_on_its_way_ends_the_start_at_the_next_step() -> None:
+    """Python passes over what is raised in a finalizer or in a fork hook."""
+    with installation._stop_raises() as check_stop:
+        check_stop()
+        with suppress(installation._StopRequested):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(installation._StopRequested):
+            check_stop()
