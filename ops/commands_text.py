@@ -27,6 +27,8 @@ def commands_page() -> str:
 
 def _sections(name: str, command: object) -> Iterator[str]:
     if isinstance(command, TyperGroup):
+        if command.invoke_without_command:
+            yield from (f"## {name}", "", " ".join((command.help or "").split()), "")
         for word, below in sorted(command.commands.items()):
             yield from _sections(f"{name} {word}", below)
         return
