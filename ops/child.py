@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ops.readiness import READY_FD
+from ops.inherited import LISTEN_FDS, Sockets, descriptors, listen_fds
+from ops.readiness import PREPARED_LINE, READY_FD, READY_LINE
 from ops.server_process import PR_SET_PDEATHSIG
 
 FIRST_PAUSE_SECONDS = 0.2
@@ -28,13 +29,19 @@ PrintLine = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """What to run, and how long it may take to get ready and to stop, in seconds."""
+    """What to run, and how long it may take to get ready and to stop, in seconds.
+
+    `sockets` are handed to the process by their kinds. `beside`: at a rolling restart the new
+    process starts while the old one still serves, which stops once the new one is prepared.
+    """
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_seconds: float = 60.0
     stop_seconds: float = 20.0
+    sockets: Sockets = field(default_factory=dict)
+    beside: bool = False
 
 
 class Child:
@@ -43,6 +50,7 @@ class Child:
     def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
         self.ready = False
+        self.prepared = False
         self.process: subprocess.Popen[bytes] | None = None
         self.output: int | None = None
         self.ready_pipe: int | None = None
@@ -50,6 +58,7 @@ class Child:
         self._started = 0.0
         self._pause = FIRST_PAUSE_SECONDS
         self._partial = b""
+        self._told = b""
 
     @property
     def running(self) -> bool:
@@ -65,14 +74,16 @@ class Child:
         """Start in a session of its own, so that Ctrl-C reaches only the supervisor."""
         output, output_end = os.pipe()
         ready_pipe, ready_end = os.pipe()
+        sockets = self.spec.sockets
+        handed = {LISTEN_FDS: listen_fds(sockets)} if sockets else {}
         try:
             self.process = subprocess.Popen(
                 self.spec.command,
                 stdin=subprocess.DEVNULL,
                 stdout=output_end,
                 stderr=output_end,
-                env={**os.environ, **self.spec.environment, READY_FD: str(ready_end)},
-                pass_fds=(ready_end,),
+                env={**os.environ, **self.spec.environment, **handed, READY_FD: str(ready_end)},
+                pass_fds=(ready_end, *descriptors(sockets)),
                 start_new_session=True,
                 preexec_fn=_end_with_supervisor,  # noqa: PLW1509  the supervisor has no threads
             )
@@ -82,7 +93,8 @@ class Child:
         for pipe in (output, ready_pipe):
             os.set_blocking(pipe, False)
         self.output, self.ready_pipe = output, ready_pipe
-        self.ready = False
+        self.ready = self.prepared = False
+        self._told = b""
         self._started = time.monotonic()
 
     def read_ready(self) -> bool:
@@ -93,7 +105,11 @@ class Child:
             received = os.read(self.ready_pipe, 64)
         except BlockingIOError:
             return False
-        self.ready = self.ready or bool(received)
+        self._told += received
+        self.ready = READY_LINE in self._told
+        self.prepared = self.ready or PREPARED_LINE in self._told
+        if received and not self.ready:
+            return False
         os.close(self.ready_pipe)
         self.ready_pipe = None
         return True

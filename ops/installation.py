@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
@@ -13,7 +15,8 @@ import psycopg
 from ops.child import ChildSpec
 from ops.data_folder import kept_secret, lock_file, prepare_folder
 from ops.failures import ProcessDidNotStart
-from ops.listening import check_ports
+from ops.inherited import HTTP, SHARD, UDP, Sockets
+from ops.listening import open_listeners, open_shard_link, open_udp_groups
 from ops.migrations.server import log_facts
 from ops.run_state import (
     UP_LOCK,
@@ -28,6 +31,7 @@ from ops.settings import Settings
 from ops.supervisor import Supervisor
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+RESTART_SIGNAL = signal.SIGUSR1
 # The order they stop in: nobody asks any more, then nobody announces, then the work runs dry.
 PROCESSES = ("api", "tracker", "scheduler", "worker")
 SETUP_CODE_BYTES = 6
@@ -79,7 +83,7 @@ def _run(
     stack.enter_context(lock_file(data_dir / UP_LOCK))
     # One a killed run left would send commands to servers that are gone.
     remove_run_state(data_dir)
-    check_ports(settings.network)
+    sockets = open_sockets(settings, stack)
     for weakness in check_given_servers(settings):
         print_line("up", f"warning: Redis is weak, {weakness}")
     servers = embedded_servers(settings)
@@ -97,7 +101,7 @@ def _run(
         write_run_state(data_dir, _state(settings, urls, pids))
 
     supervisor = Supervisor(
-        process_specs(settings, urls, command_of),
+        process_specs(settings, urls, sockets, command_of),
         print_line=print_line,
         revive=servers.restart_dead,
         on_change=write_state,
@@ -105,6 +109,7 @@ def _run(
     stack.callback(remove_run_state, data_dir)
     stack.callback(supervisor.stop)
     supervisor.install_signals(STOP_SIGNALS)
+    signal.signal(RESTART_SIGNAL, supervisor.request_restart)
     check_stop()
     print_line("up", f"starting {', '.join(PROCESSES)}")
     supervisor.start()
@@ -116,8 +121,34 @@ def _run(
     supervisor.run()
 
 
+def open_sockets(settings: Settings, stack: ExitStack) -> dict[str, Sockets]:
+    """The listening sockets of each process, by its name; open until the stack is unwound.
+
+    They are ours, so a process that dies or is replaced refuses and drops nothing: connections
+    wait in the backlog, datagrams in their buffer. Raises PortTaken.
+    """
+    network, shards = settings.network, settings.processes.tracker_shards
+
+    def kept(sockets: Sequence[socket.socket]) -> Sequence[socket.socket]:
+        for one in sockets:
+            stack.callback(one.close)
+        return sockets
+
+    api = kept(open_listeners(network, network.api_port, port_key="TRACKARR_API_PORT"))
+    http = kept(open_listeners(network, network.tracker_port, port_key="TRACKARR_TRACKER_PORT"))
+    groups = [kept(group) for group in open_udp_groups(network, shards)]
+    opened: dict[str, Sockets] = {"api": {HTTP: api}}
+    for shard, udp in enumerate(groups):
+        link = kept([open_shard_link(settings.storage.run_dir, shard)] if shards > 1 else [])
+        opened[_title("tracker", shard)] = {HTTP: http, UDP: udp, SHARD: link}
+    return opened
+
+
 def process_specs(
-    settings: Settings, urls: Urls, command_of: ProcessCommand = program_command
+    settings: Settings,
+    urls: Urls,
+    sockets: Mapping[str, Sockets],
+    command_of: ProcessCommand = program_command,
 ) -> list[ChildSpec]:
     """The processes of this host, in the order they stop."""
     environment = {
@@ -132,13 +163,30 @@ def process_specs(
     code = setup_code(settings)
     if code:
         environment |= {"TRACKARR_SETUP_CODE": code, "TRACKARR_SETUP_CODE_FILE": ""}
+    counts = {
+        "tracker": settings.processes.tracker_shards,
+        "worker": settings.processes.worker_processes,
+    }
     specs = []
     for name in PROCESSES:
-        count = settings.processes.worker_processes if name == "worker" else 1
-        for number in range(1, count + 1):
-            title = name if number == 1 else f"{name}-{number}"
-            specs.append(ChildSpec(title, command_of(name), environment))
+        for number in range(counts.get(name, 1)):
+            title = _title(name, number)
+            own = {"TRACKARR_TRACKER_SHARD": str(number)} if name == "tracker" else {}
+            handed = sockets.get(title, {})
+            specs.append(
+                ChildSpec(
+                    title,
+                    command_of(name),
+                    environment | own,
+                    sockets=handed,
+                    beside=bool(handed),
+                )
+            )
     return specs
+
+
+def _title(name: str, number: int) -> str:
+    return name if number == 0 else f"{name}-{number + 1}"
 
 
 def setup_code(settings: Settings) -> str | None:
@@ -178,7 +226,9 @@ def _has_begun(urls: Urls) -> bool:
 def _state(settings: Settings, urls: Urls, pids: dict[str, int]) -> RunState:
     network = settings.network
     ports = {"api": network.api_port, "tracker": network.tracker_port, "udp": network.udp_port}
-    return RunState(urls=urls, pids=pids, ports=ports, public_url=network.web_url)
+    return RunState(
+        urls=urls, pids=pids, ports=ports, public_url=network.web_url, supervisor=os.getpid()
+    )
 
 
 def _fill(supervisor: Supervisor, command_of: ProcessCommand) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 from ops.failures import PortTaken
 from ops.settings import LOOPBACK, NetworkSettings
+from ops.steering import steer
 
 BACKLOG = 1024
 RECEIVE_BUFFER = 1 << 20
 """Bytes of datagrams the kernel keeps while the tracker is busy, where its own limit allows."""
+_UDP_KEY = "TRACKARR_UDP_PORT"
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
@@ -26,7 +30,48 @@ def open_listeners(network: NetworkSettings, port: int, *, port_key: str) -> lis
 
 def open_udp_sockets(network: NetworkSettings) -> list[socket.socket]:
     """UDP sockets on the UDP port of each bound address, non-blocking, as `open_listeners`."""
-    return _open_all(network, network.udp_port, "TRACKARR_UDP_PORT", _udp_socket)
+    return _open_all(network, network.udp_port, _UDP_KEY, _udp_socket)
+
+
+def open_udp_groups(network: NetworkSettings, shards: int) -> list[list[socket.socket]]:
+    """For each shard its UDP sockets, one for each bound address; the kernel steers packets.
+
+    Raises PortTaken, also where another program would share its port with us.
+    """
+    if shards == 1:
+        return [open_udp_sockets(network)]
+    for probe in open_udp_sockets(network):
+        probe.close()
+    # Bound in the order of the shards, which is the order the filter counts in.
+    groups = [
+        _open_all(network, network.udp_port, _UDP_KEY, _shared_udp_socket) for _ in range(shards)
+    ]
+    for first in groups[0]:
+        steer(first, shards)
+    return groups
+
+
+def open_shard_link(folder: Path, shard: int) -> socket.socket:
+    """The listening unix socket other shards of this host forward to; `folder` is made private.
+
+    A socket file of an earlier run is replaced.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    (folder / f"shard-{shard}.sock").unlink(missing_ok=True)
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Unix addresses are short (unix(7): 108 bytes) and data folders may be deep.
+        link.bind(f"/proc/self/fd/{opened}/shard-{shard}.sock")
+        link.listen(BACKLOG)
+        link.settimeout(0)
+    except OSError:
+        link.close()
+        raise
+    finally:
+        os.close(opened)
+    return link
 
 
 def check_ports(network: NetworkSettings) -> None:
@@ -63,13 +108,19 @@ def _open_all(
     return opened
 
 
-def _udp_socket(address: str, port: int) -> socket.socket:
+def _shared_udp_socket(address: str, port: int) -> socket.socket:
+    return _udp_socket(address, port, shared=True)
+
+
+def _udp_socket(address: str, port: int, *, shared: bool = False) -> socket.socket:
     # No SO_REUSEADDR: with it, UDP lets a second program take the port.
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     datagrams = socket.socket(family, socket.SOCK_DGRAM)
     try:
         if family == socket.AF_INET6:
             datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if shared:
+            datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         datagrams.bind((address, port))
         datagrams.settimeout(0)

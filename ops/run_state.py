@@ -42,6 +42,8 @@ class RunState:
     pids: Mapping[str, int] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
     public_url: str = ""
+    supervisor: int = 0
+    """Process id of `trackarr up` itself; 0 where it is not known."""
 
 
 def write_run_state(data_dir: Path, state: RunState) -> None:
@@ -64,6 +66,7 @@ def read_run_state(data_dir: Path) -> RunState | None:
         pids=found["pids"],
         ports=found["ports"],
         public_url=found["public_url"],
+        supervisor=found.get("supervisor", 0),
     )
 
 

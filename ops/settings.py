@@ -23,7 +23,9 @@ from ops.settings_group import Addresses, Port, Secret, SettingsGroup, checked_u
 LOOPBACK = ("127.0.0.1", "::1")
 G = TypeVar("G", bound=SettingsGroup)
 # Read by the launcher, the tests or a child of `up`; no setting of an installation.
-INTERNAL_KEYS = frozenset({"TRACKARR_READY_FD", "TRACKARR_TEST_SERVERS", "TRACKARR_NIGHTLY"})
+INTERNAL_KEYS = frozenset(
+    {"TRACKARR_READY_FD", "TRACKARR_LISTEN_FDS", "TRACKARR_TEST_SERVERS", "TRACKARR_NIGHTLY"}
+)
 
 
 class ServerSettings(SettingsGroup):
@@ -67,6 +69,11 @@ class StorageSettings(SettingsGroup):
     @property
     def keyring_path(self) -> Path:
         return self.keyring_file or self.data_dir / "keyring.json"
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the shards of this host meet: unix sockets, good for one run."""
+        return self.data_dir.absolute() / "run"
 
 
 class NetworkSettings(SettingsGroup):
@@ -179,7 +186,13 @@ class ProcessSettings(SettingsGroup):
         default=1,
         ge=1,
         le=64,
-        description="Tracker processes; another number is another stream layout.",
+        description="Tracker processes of this host; another number is another stream layout.",
+    )
+    tracker_shard: int = Field(
+        default=0,
+        ge=0,
+        le=63,
+        description="Which shard this tracker process is; `trackarr up` sets it for its own.",
     )
     worker_processes: int = Field(
         default=1, ge=1, le=64, description="Processes that run jobs and folds."
@@ -190,6 +203,12 @@ class ProcessSettings(SettingsGroup):
     log_format: Literal["text", "json"] = Field(
         default="text", description="`text` for people, `json` for one object a line."
     )
+
+    @model_validator(mode="after")
+    def _known_shard(self) -> Self:
+        if self.tracker_shard >= self.tracker_shards:
+            raise ValueError("TRACKARR_TRACKER_SHARD must be below TRACKARR_TRACKER_SHARDS")
+        return self
 
 
 class ProtectionSettings(SettingsGroup):

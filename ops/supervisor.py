@@ -13,9 +13,9 @@ import psycopg
 
 from ops.child import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Child, ChildSpec, PrintLine
 from ops.failures import OperatorError, ProcessDidNotStart
+from ops.rolling import OWN_NAME, RollingRestart
 
 TICK_SECONDS = 0.1
-OWN_NAME = "up"
 
 
 class Supervisor:
@@ -45,6 +45,14 @@ class Supervisor:
         self._revive_pause = FIRST_PAUSE_SECONDS
         self.stopping = False
         self._stopped = False
+        self._restart_wanted = False
+        self._rolling = RollingRestart(
+            self._children,
+            start=self._start,
+            drain=self._drain,
+            replaced=self._changed,
+            print_line=print_line,
+        )
 
     @property
     def pids(self) -> dict[str, int]:
@@ -61,6 +69,10 @@ class Supervisor:
             os.write(self._wake_write, b"!")
         except BlockingIOError:
             return
+
+    def request_restart(self, _number: int = 0, _frame: FrameType | None = None) -> None:
+        """Ask for a rolling restart, once all have started; also as a signal's handler."""
+        self._restart_wanted = True
 
     def start(self) -> None:
         """Start all and return when each is ready; raises ProcessDidNotStart.
@@ -88,8 +100,13 @@ class Supervisor:
         while not self.stopping:
             self._pump(TICK_SECONDS)
             self._revive_servers()
+            if self._restart_wanted:
+                self._restart_wanted = False
+                self._rolling.begin()
+            self._rolling.step()
             for child in self._children:
-                self._keep_running(child)
+                if not self._rolling.handles(child):
+                    self._keep_running(child)
 
     def run_once(self, spec: ChildSpec) -> int:
         """Run a child to its end while following the others; its exit code, -1 when stopped."""
@@ -107,7 +124,7 @@ class Supervisor:
         if self._stopped:
             return
         self._stopped = True
-        for child in self._children:
+        for child in (*self._children, *self._rolling.successors()):
             if child.running:
                 self._print(OWN_NAME, f"stopping {child.spec.name}")
             child.signal(signal.SIGTERM)

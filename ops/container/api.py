@@ -32,6 +32,7 @@ from interfaces.workers.broker import make_broker
 from interfaces.workers.projections import ProjectionWake
 from ops.container.foundation import Foundation, access_publisher, foundation
 from ops.container.process import redis_url
+from ops.inherited import HTTP, inherited
 from ops.listening import open_listeners
 from ops.logs import configure_logging
 from ops.readiness import announce_ready
@@ -47,9 +48,10 @@ DRAIN_SECONDS = 10
 
 def run(settings: Settings) -> None:
     """Serve until a stop signal; several worker processes share the listening sockets."""
-    sockets = open_listeners(
-        settings.network, settings.network.api_port, port_key="TRACKARR_API_PORT"
-    )
+    sockets = inherited(HTTP)
+    if sockets is None:
+        network = settings.network
+        sockets = open_listeners(network, network.api_port, port_key="TRACKARR_API_PORT")
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGINT, _exit)
     if settings.processes.api_workers > 1:

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from ops.container.process import redis_url, stop_on_signals
+from ops.inherited import HTTP, UDP, inherited
 from ops.keyring_file import KeyringFile
 from ops.listening import open_listeners, open_udp_sockets
 from ops.readiness import announce_ready
@@ -21,8 +22,11 @@ def run(settings: Settings) -> None:
     """Serve announces until a stop signal."""
     stop = stop_on_signals()
     network = settings.network
-    sockets = open_listeners(network, network.tracker_port, port_key="TRACKARR_TRACKER_PORT")
-    udp_sockets = open_udp_sockets(network)
+    sockets, udp_sockets = inherited(HTTP), inherited(UDP)
+    if sockets is None:
+        sockets = open_listeners(network, network.tracker_port, port_key="TRACKARR_TRACKER_PORT")
+    if udp_sockets is None:
+        udp_sockets = open_udp_sockets(network)
     keyring = KeyringFile(settings.storage.keyring_path).load_or_create()
     config = TrackerConfig(
         redis_url=redis_url(settings),

@@ -273,6 +273,27 @@ def test_a_bind_beyond_loopback_shows_a_setup_code(up: Up) -> None:
     stop(process, signal.SIGTERM)
 
 
+def test_a_rolling_restart_replaces_every_process(up: Up) -> None:
+    process, _ = up.ready()
+    before = up.run_file
+    os.kill(before["supervisor"], signal.SIGUSR1)
+    lines = read_until(process, "all processes are replaced")
+    order = [line.rpartition(" ")[2] for line in lines if "replacing" in line]
+    assert order == ["worker", "scheduler", "tracker", "api"]
+    for name in order:
+        assert up.run_file["pids"][name] != before["pids"][name]
+    stop(process, signal.SIGTERM)
+    assert process.returncode == 0
+
+
+def test_connections_wait_for_a_process_that_is_away(up: Up) -> None:
+    """Stand-ins accept nothing at all: it is the supervisor that listens."""
+    process, _ = up.ready()
+    for port in (up.environment["TRACKARR_API_PORT"], up.environment["TRACKARR_TRACKER_PORT"]):
+        socket.create_connection(("127.0.0.1", int(port)), timeout=5).close()
+    stop(process, signal.SIGTERM)
+
+
 def test_a_stop_during_the_start_leaves_nothing(up: Up) -> None:
     process = up.start()
     read_until(process, "starting the servers")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 
@@ -15,9 +16,17 @@ from ops.failures import ProcessDidNotStart, ServerDidNotStart
 from ops.supervisor import Supervisor
 
 
-def spec(name: str, *flags: str, ready_seconds: float = 20, stop_seconds: float = 20) -> ChildSpec:
+def spec(
+    name: str,
+    *flags: str,
+    ready_seconds: float = 20,
+    stop_seconds: float = 20,
+    beside: bool = False,
+) -> ChildSpec:
     command = (sys.executable, "-m", "tests.ops.stand_in", name, *flags)
-    return ChildSpec(name, command, ready_seconds=ready_seconds, stop_seconds=stop_seconds)
+    return ChildSpec(
+        name, command, ready_seconds=ready_seconds, stop_seconds=stop_seconds, beside=beside
+    )
 
 
 class Printed:
@@ -181,3 +190,67 @@ def test_a_child_run_once_gives_its_exit_code(supervise: Callable[..., Superviso
     supervisor = supervise(spec("one"))
     supervisor.start()
     assert supervisor.run_once(spec("job", "fails")) == 3
+
+
+def test_a_rolling_restart_starts_listeners_beside_and_stops_others_first(
+    supervise: Callable[..., Supervisor], printed: Printed
+) -> None:
+    supervisor = supervise(spec("door", beside=True), spec("hand"))
+    supervisor.start()
+    before = supervisor.pids
+    printed.when("all processes are replaced", supervisor.request_stop)
+    printed.lines.clear()
+    supervisor.request_restart()
+    supervisor.run()
+    said = [line for line in printed.lines if "begins" in line or "ends by" in line]
+    assert said == [
+        "hand: hand ends by SIGTERM",
+        "hand: hand begins",
+        "door: door begins",
+        "door: door ends by SIGTERM",
+    ]
+    assert all(supervisor.pids[name] != pid for name, pid in before.items())
+    assert not any(alive(pid) for pid in before.values())
+
+
+def test_a_successor_is_let_in_once_it_is_prepared(
+    supervise: Callable[..., Supervisor], printed: Printed
+) -> None:
+    supervisor = supervise(spec("door", "waits", beside=True))
+    supervisor.start()
+    printed.when("all processes are replaced", supervisor.request_stop)
+    printed.lines.clear()
+    supervisor.request_restart()
+    supervisor.run()
+    said = [line for line in printed.lines if line.startswith("door:")]
+    assert said == ["door: door begins", "door: door ends by SIGTERM", "door: door serves"]
+
+
+def test_a_successor_that_fails_leaves_the_old_one_serving(printed: Printed) -> None:
+    broken = ChildSpec("door", (sys.executable, "-c", "raise SystemExit(3)"), beside=True)
+    supervisor = Supervisor([spec("door", beside=True), spec("hand")], print_line=printed)
+    try:
+        supervisor.start()
+        before = supervisor.pids
+        printed.when("the old one and the rest go on", supervisor.request_stop)
+        supervisor._children[0].spec = broken
+        supervisor.request_restart()
+        supervisor.run()
+        assert supervisor.pids["door"] == before["door"]
+    finally:
+        supervisor.stop()
+
+
+def test_a_child_inherits_its_sockets(printed: Printed) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        handed = ChildSpec(
+            "door",
+            (sys.executable, "-m", "tests.ops.stand_in", "door", "listens"),
+            sockets={"http": [listener], "udp": []},
+        )
+        supervisor = Supervisor([handed], print_line=printed)
+        try:
+            supervisor.start()
+        finally:
+            supervisor.stop()
+        assert f"door: http at {listener.getsockname()[1]}, udp 0, shard None" in printed.lines
