@@ -25,6 +25,8 @@ class Counters:
     batches: int = 0
     batches_resent: int = 0
     records: int = 0
+    forwarded: int = 0
+    """Requests handed to the shard that owns their torrent."""
     answers_refused: int = 0
     """Announces whose record Redis did not acknowledge in time."""
     refused: dict[str, int] = field(default_factory=dict)

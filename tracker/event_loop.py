@@ -9,6 +9,8 @@ from typing import Final
 
 READABLE: Final = select.EPOLLIN
 WRITABLE: Final = select.EPOLLOUT
+EXCLUSIVE: Final = select.EPOLLEXCLUSIVE
+"""Of several processes that wait for one socket only some are woken; not for `change`."""
 Handler = Callable[[int, int], None]
 """Called with the descriptor and the epoll event bits."""
 

@@ -11,8 +11,10 @@ from typing import Final
 
 from tracker.addresses import AddressReader
 from tracker.counters import Counters
-from tracker.event_loop import READABLE, WRITABLE, EventLoop
+from tracker.event_loop import EXCLUSIVE, READABLE, WRITABLE, EventLoop
 from tracker.event_stream import EventStream
+from tracker.forwarded_frames import ForwardedAnnounce
+from tracker.forwarding import Forwarder
 from tracker.logic import Logic
 from tracker.protocol.announce import parse_announce
 from tracker.protocol.bencode import write_failure, write_listed_reply, write_reply
@@ -80,8 +82,17 @@ class _Connection:
 
     def refuse(self) -> None:
         """The record may be lost: say so instead of the prepared answer."""
+        self.turn_down(unavailable())
+
+    def relay(self, body: bytes) -> None:
+        """Another shard has answered."""
         if self.head is not None:
-            refusal = unavailable()
+            self.outgoing = write_response(body, self.head)
+        self.server.send(self)
+
+    def turn_down(self, refusal: Refusal) -> None:
+        """Send a refusal instead of the answer."""
+        if self.head is not None:
             self.outgoing = write_response(
                 write_failure(refusal.text, refusal.retry_minutes), self.head
             )
@@ -100,14 +111,19 @@ class HttpServer:
         limits: HttpLimits,
         counters: Counters,
         health: Callable[[], dict[str, object]],
+        forwarder: Forwarder | None = None,
     ) -> None:
-        """`health` gives the fields of /health; a false `ok` among them makes it a 503."""
+        """`health` gives the fields of /health; a false `ok` among them makes it a 503.
+
+        `forwarder` is there where other shards own some of the torrents.
+        """
         self._loop = loop
         self._logic = logic
         self._stream = stream
         self._limits = limits
         self._counters = counters
         self._health = health
+        self._forwarder = forwarder
         self._listening: dict[int, socket.socket] = {}
         self._connections: dict[int, _Connection] = {}
         self._by_address: dict[bytes, int] = {}
@@ -132,7 +148,7 @@ class HttpServer:
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             listener.listen(_BACKLOG)
             self._listening[listener.fileno()] = listener
-            self._loop.watch(listener.fileno(), READABLE, self._accept)
+            self._loop.watch(listener.fileno(), READABLE | EXCLUSIVE, self._accept)
 
     def stop_listening(self) -> None:
         """Accept nothing more and drop connections that are between two requests."""
@@ -254,9 +270,14 @@ class HttpServer:
             passkey = head.path[10:]
             if passkey and request.passkey:
                 raise Refusal("passkey_twice", "Passkey given twice")
-            answer = self._logic.announce(
-                request, passkey or request.passkey, connection.address, PROTOCOL_HTTP
-            )
+            passkey = passkey or request.passkey
+            address = connection.address
+            if self._forwarder is not None and self._forwarder.takes(
+                ForwardedAnnounce(request, passkey, address, PROTOCOL_HTTP), connection
+            ):
+                connection.busy = True
+                return
+            answer = self._logic.announce(request, passkey, address, PROTOCOL_HTTP)
         except Refusal as refusal:
             self._counters.refuse(refusal.code)
             connection.outgoing = write_response(

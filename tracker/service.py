@@ -14,6 +14,7 @@ from tracker.clock import ShardClock
 from tracker.connection_ids import ConnectionIds
 from tracker.counters import Counters
 from tracker.event_stream import Log
+from tracker.forwarding import ShardPlace
 from tracker.lease import ShardLease, process_mark
 from tracker.protocol.passkeys import PasskeyCheck
 from tracker.redis_link import RedisCalls
@@ -41,7 +42,7 @@ class TrackerConfig:
     passkey_keys: Mapping[int, bytes] = field(repr=False)
     connection_id_keys: Mapping[int, bytes] = field(repr=False)
     layout: int = 1
-    shard: int = 0
+    place: ShardPlace = field(default_factory=ShardPlace)
     numbers: ShardNumbers = field(default_factory=ShardNumbers)
     own_process: bool = True
     """Whether collector and limits of this process may be set for a tracker."""
@@ -70,15 +71,20 @@ class TrackerService:
         udp_sockets: Sequence[socket.socket],
         *,
         log: Log,
+        links: Sequence[socket.socket] = (),
     ) -> None:
-        """`sockets` are bound TCP sockets; all sockets stay open for their owner."""
+        """`sockets` are bound TCP sockets, `links` listening unix sockets for other shards.
+
+        All sockets stay open for their owner.
+        """
+        self._links = links
         self._config = config
         self._sockets = sockets
         self._udp_sockets = udp_sockets
         self._log = log
         self._redis = parse_redis_url(config.redis_url)
-        self._stream = stream_name(config.layout, config.shard)
-        self._lease = ShardLease(config.layout, config.shard, process_mark())
+        self._stream = stream_name(config.layout, config.place.shard)
+        self._lease = ShardLease(config.layout, config.place.shard, process_mark())
         self.counters = Counters()
 
     def run(self, stop: StopFlag, ready: Callable[[], None]) -> None:
@@ -95,6 +101,7 @@ class TrackerService:
             _tune_process(self._config.numbers.limits.connections)
         shard = Shard(
             numbers=self._config.numbers,
+            place=self._config.place,
             redis=self._redis,
             stream=self._stream,
             epoch=start.epoch,
@@ -107,7 +114,7 @@ class TrackerService:
             log=self._log,
         )
         try:
-            shard.run(stop, ready, self._sockets, self._udp_sockets)
+            shard.run(stop, ready, self._sockets, self._udp_sockets, self._links)
         finally:
             shard.close()
 

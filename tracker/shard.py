@@ -14,6 +14,8 @@ from tracker.connection_ids import ConnectionIds
 from tracker.counters import Counters
 from tracker.event_loop import EventLoop
 from tracker.event_stream import EventStream, Log
+from tracker.forward_server import ForwardServer
+from tracker.forwarding import Forwarder, ShardPlace
 from tracker.http_server import HttpLimits, HttpServer
 from tracker.lease import ShardLease
 from tracker.logic import Logic
@@ -52,6 +54,7 @@ class Shard:
         self,
         *,
         numbers: ShardNumbers,
+        place: ShardPlace,
         redis: RedisAddress,
         stream: str,
         epoch: int,
@@ -88,6 +91,26 @@ class Shard:
             random=random.random,
             counters=counters,
         )
+        self._place = place
+        self._forwarder: Forwarder | None = None
+        if place.shards > 1:
+            self._forwarder = Forwarder(
+                loop,
+                place,
+                canonical=self._canonical,
+                pending=numbers.pending_answers,
+                seconds=numbers.pending_seconds,
+                counters=counters,
+                log=log,
+            )
+        self._forwarded = ForwardServer(
+            loop,
+            logic=self._logic,
+            stream=self._stream,
+            owns=self._owns,
+            counters=counters,
+            log=log,
+        )
         self._http = HttpServer(
             loop,
             logic=self._logic,
@@ -95,9 +118,15 @@ class Shard:
             limits=numbers.limits,
             counters=counters,
             health=self.health,
+            forwarder=self._forwarder,
         )
         self._udp = UdpServer(
-            loop, logic=self._logic, stream=self._stream, ids=connection_ids, counters=counters
+            loop,
+            logic=self._logic,
+            stream=self._stream,
+            ids=connection_ids,
+            counters=counters,
+            forwarder=self._forwarder,
         )
         # What was gathered in a round leaves after its requests, also the pipelined ones.
         loop.after_round(self._stream.flush)
@@ -114,6 +143,7 @@ class Shard:
         ready: Callable[[], None],
         sockets: Sequence[socket.socket],
         udp_sockets: Sequence[socket.socket],
+        links: Sequence[socket.socket] = (),
     ) -> None:
         """Serve until `stop` is set, then finish what was begun. Raises ShardLost."""
         loop = self._loop
@@ -123,6 +153,8 @@ class Shard:
             loop.run_round()
         self._http.listen(sockets)
         self._udp.listen(udp_sockets)
+        for link in links:
+            self._forwarded.listen(link)
         ready()
         while not stop.is_set():
             loop.run_round()
@@ -135,6 +167,9 @@ class Shard:
         self._stream.close()
         self._stream.refuse_held()
         self._http.close()
+        self._forwarded.close()
+        if self._forwarder is not None:
+            self._forwarder.close()
         self._stream_link.close()
         self._access_link.close()
         self._loop.close()
@@ -147,11 +182,14 @@ class Shard:
             "redis": redis,
             "access": self._access.loaded,
             "accessSeq": self._access.seq,
+            "shard": self._place.shard,
+            "shards": self._place.shards,
             "epoch": self._epoch,
             "peers": self._swarms.peers,
             "swarms": len(self._swarms.by_torrent),
             "connections": self._http.open,
             "waiting": self._stream.waiting,
+            "forwarding": self._forwarder.waiting if self._forwarder is not None else 0,
             "counters": self._counters.as_fields(),
         }
 
@@ -172,6 +210,13 @@ class Shard:
         self._log("redis.lost", link="access", reason=reason)
         self._access.link_down()
 
+    def _canonical(self, info_hash: bytes) -> bytes | None:
+        torrent = self._access.table.torrent(info_hash)
+        return torrent.canonical if torrent is not None else None
+
+    def _owns(self, info_hash: bytes) -> bool:
+        return self._forwarder is None or self._forwarder.owner(info_hash) == self._place.shard
+
     def _tick(self, _now: float) -> None:
         self._logic.expire()
 
@@ -179,11 +224,20 @@ class Shard:
         """Answer what was taken, then give the lease back."""
         self._http.stop_listening()
         self._udp.stop_listening()
+        self._forwarded.stop_listening()
         limit = time.monotonic() + _STOP_SECONDS
-        while time.monotonic() < limit and not (self._stream.settled and not self._http.open):
+        while time.monotonic() < limit and not self._answered:
             self._loop.run_round()
         released: list[Reply] = []
         if self._lease.release(released.append):
             while not released and time.monotonic() < limit and self._stream_link.up:
                 self._loop.run_round()
         self._log("tracker.stopped", settled=self._stream.settled)
+
+    @property
+    def _answered(self) -> bool:
+        """Whether everything taken is written and told."""
+        forwarded = self._forwarder is None or self._forwarder.idle
+        return (
+            self._stream.settled and not self._http.open and forwarded and self._forwarded.flushed
+        )

@@ -11,6 +11,8 @@ from tracker.connection_ids import ConnectionIds
 from tracker.counters import Counters
 from tracker.event_loop import READABLE, EventLoop
 from tracker.event_stream import EventStream
+from tracker.forwarded_frames import ForwardedAnnounce
+from tracker.forwarding import Forwarder
 from tracker.logic import Logic
 from tracker.protocol.bencode import V4_SIZE
 from tracker.protocol.refusals import Refusal, unavailable
@@ -58,7 +60,15 @@ class _UdpAnswer:
 
     def refuse(self) -> None:
         """The record may be lost: say so instead of the prepared answer."""
-        error = write_error(self.transaction_id, unavailable().text)
+        self.turn_down(unavailable())
+
+    def relay(self, body: bytes) -> None:
+        """Another shard has answered."""
+        self.server.send(self.listener, body, self.where)
+
+    def turn_down(self, refusal: Refusal) -> None:
+        """Send a refusal instead of the answer."""
+        error = write_error(self.transaction_id, refusal.text)
         self.server.send(self.listener, error, self.where)
 
 
@@ -77,12 +87,15 @@ class UdpServer:
         stream: EventStream,
         ids: ConnectionIds,
         counters: Counters,
+        forwarder: Forwarder | None = None,
     ) -> None:
+        """`forwarder` is there where other shards own some of the torrents."""
         self._loop = loop
         self._logic = logic
         self._stream = stream
         self._ids = ids
         self._counters = counters
+        self._forwarder = forwarder
         self._listening: dict[int, socket.socket] = {}
         self._addresses = AddressReader()
 
@@ -144,6 +157,13 @@ class UdpServer:
     ) -> None:
         try:
             request = parse_announce_packet(packet)
+            if self._forwarder is not None:
+                forwarded = ForwardedAnnounce(
+                    request, request.passkey, address, PROTOCOL_UDP, head.transaction_id
+                )
+                there = _UdpAnswer(self, listener, where, head.transaction_id, b"")
+                if self._forwarder.takes(forwarded, there):
+                    return
             answer = self._logic.announce(request, request.passkey, address, PROTOCOL_UDP)
         except Refusal as refusal:
             self._counters.refuse(refusal.code)

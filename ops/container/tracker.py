@@ -7,11 +7,12 @@ from typing import Any
 import structlog
 
 from ops.container.process import redis_url, stop_on_signals
-from ops.inherited import HTTP, UDP, inherited
+from ops.inherited import HTTP, SHARD, UDP, inherited
 from ops.keyring_file import KeyringFile
-from ops.listening import open_listeners, open_udp_sockets
+from ops.listening import open_listeners, open_shard_link, open_udp_sockets
 from ops.readiness import announce_ready
 from ops.settings import Settings
+from tracker.forwarding import ShardPlace
 from tracker.http_server import HttpLimits
 from tracker.rules import Rules
 from tracker.service import TrackerConfig, TrackerService
@@ -22,23 +23,29 @@ def run(settings: Settings) -> None:
     """Serve announces until a stop signal."""
     stop = stop_on_signals()
     network = settings.network
-    sockets, udp_sockets = inherited(HTTP), inherited(UDP)
+    processes = settings.processes
+    place = ShardPlace(processes.tracker_shard, processes.tracker_shards, settings.storage.run_dir)
+    sockets, udp_sockets, links = inherited(HTTP), inherited(UDP), inherited(SHARD)
     if sockets is None:
         sockets = open_listeners(network, network.tracker_port, port_key="TRACKARR_TRACKER_PORT")
     if udp_sockets is None:
         udp_sockets = open_udp_sockets(network)
+    if links is None:
+        links = [open_shard_link(place.folder, place.shard)] if place.shards > 1 else []
     keyring = KeyringFile(settings.storage.keyring_path).load_or_create()
     config = TrackerConfig(
         redis_url=redis_url(settings),
         passkey_keys=keyring.materials("passkeys"),
         connection_id_keys=keyring.materials("connection_ids"),
-        layout=settings.processes.tracker_shards,
+        layout=processes.tracker_shards,
+        place=place,
         numbers=shard_numbers(settings),
     )
+    service = TrackerService(config, sockets, udp_sockets, log=_log, links=links)
     try:
-        TrackerService(config, sockets, udp_sockets, log=_log).run(stop, announce_ready)
+        service.run(stop, announce_ready)
     finally:
-        for listener in (*sockets, *udp_sockets):
+        for listener in (*sockets, *udp_sockets, *links):
             listener.close()
 
 
