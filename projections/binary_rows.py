@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from psycopg import adapt, pq
 
-from projections.peer_records import Ints, Records
+from projections.peer_records import Ints
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + b"\0" * 8
 _TRAILER: Final = b"\xff\xff"
@@ -48,21 +48,6 @@ class RowFormat:
             rows[f"{name} width"] = width
             rows[name] = values[name]
         return _HEADER + rows.tobytes() + _TRAILER
-
-    def decode(self, stream: bytes) -> Records:
-        """Rows of a whole `COPY … TO STDOUT (FORMAT binary)`; raises `RowsUnreadable`."""
-        body = len(stream) - len(_HEADER) - len(_TRAILER)
-        if not stream.startswith(_HEADER) or body % self._layout.itemsize:
-            raise RowsUnreadable("rows of another width")
-        rows = np.frombuffer(
-            stream, self._layout, body // self._layout.itemsize, offset=len(_HEADER)
-        )
-        right = (rows["count"] == len(self._widths)).all()
-        for name, width in self._widths.items():
-            right &= (rows[f"{name} width"] == width).all()
-        if not right or not stream.endswith(_TRAILER):
-            raise RowsUnreadable("rows of another width")
-        return rows
 
 
 class BigintArray:

@@ -21,6 +21,7 @@ from projections.engine import (
     tuples,
     use_schema,
 )
+from projections.ledger_reader import held_ledger
 from projections.rebuild import BUILD_LIMIT, Progress, Report, read_ahead
 
 Also = Callable[[Sequence[Recorded]], None]
@@ -95,8 +96,11 @@ def cast_shadows(
 
 @contextmanager
 def snapshot(conninfo: str) -> Iterator[Connection]:
-    """A connection in one REPEATABLE READ transaction, rolled back at the end."""
-    with psycopg.connect(conninfo) as conn:
+    """A connection in one REPEATABLE READ transaction, rolled back at the end.
+
+    No day of the ledger is closed meanwhile.
+    """
+    with psycopg.connect(conninfo, autocommit=True) as conn, held_ledger(conn):
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with conn.transaction(force_rollback=True):
             conn.execute("SET LOCAL idle_in_transaction_session_timeout = 0")

@@ -16,18 +16,22 @@ from application.store.log import EventLog
 from application.store.topics import UnknownTopic
 from domain.errors import Unavailable
 from domain.kernel import Recorded
-from projections import accounting, peer_ledger
+from projections import accounting
 from projections.accounting_replay import replay
 from projections.credit_fold import CreditFold
 from projections.credit_policy import PolicySource
 from projections.digest import SHOWN_DIFFERENCES, combine, digest_tables, find_differences
 from projections.engine import Connection, Projection, Standing, schema_of, standings, tuples
+from projections.ledger_reader import LedgerRetired, verify_batches
+from projections.ledger_segments import LedgerSealed
+from projections.peer_ledger import LedgerDamaged, newest_batch
 from projections.rebuild import RebuildRefused
 from projections.shadows import Shadow, cast_shadows, snapshot
 
 EQUAL, DIFFERS, UNCHECKED = "equal", "differs", "unchecked"
 UNSIGNED_LIMIT = timedelta(minutes=10)
 """Facts wait a minute for a signed head; more than this tells of heads that are gone."""
+REFUSALS = (Unavailable, UnknownTopic, RebuildRefused, LedgerDamaged, LedgerRetired, LedgerSealed)
 Tell = Callable[[str, int, int], None]
 """Told the part being checked, how far it is, and of how many (0: not known)."""
 Claims = dict[tuple[str, bytes], UUID]
@@ -140,10 +144,12 @@ class Verifier:
 
     def _check_ledger(self, conn: Connection) -> Check:
         try:
-            state = peer_ledger.verify_batches(
-                conn, progress=lambda records: self._tell("peer ledger", records, 0)
+            state = verify_batches(
+                conn,
+                sealer=self._log.event_sealer,
+                progress=lambda records: self._tell("peer ledger", records, 0),
             )
-        except peer_ledger.LedgerDamaged as damaged:
+        except LedgerDamaged as damaged:
             finding = f"batch {damaged.batch}: {damaged.reason}"
             return Check(part="peer ledger", outcome=DIFFERS, findings=(finding,))
         return Check(
@@ -159,12 +165,13 @@ class Verifier:
             CreditFold(seed=self._seed),
             self._policies,
             upto_seq=reached,
+            sealer=self._log.event_sealer,
             progress=lambda records, _seconds: self._tell("accounting", records, 0),
         )
         check = _compare_schemas(
             conn, accounting.Accounting(), accounting.SCHEMA, shadow, reached=reached
         )
-        newest = peer_ledger.newest_batch(conn)
+        newest = newest_batch(conn)
         return _within(check, f"{accounting.SCHEMA}.position", newest.seq if newest else 0)
 
     def _check_heads(self, end: int) -> Check:
@@ -195,7 +202,7 @@ def _guarded(conn: Connection, part: str, check: Callable[[], list[Check]]) -> l
     try:
         with conn.transaction(force_rollback=True):
             return check()
-    except (Unavailable, UnknownTopic, RebuildRefused, peer_ledger.LedgerDamaged) as known:
+    except REFUSALS as known:
         reason = str(known)
     except psycopg.errors.UndefinedTable:
         reason = "its tables are not installed"

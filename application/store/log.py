@@ -77,7 +77,8 @@ class EventLog:
         self.registry = registry
         with _reachable():
             self.recorder = EventLogRecorder(datastore)
-        self.mapper = EnvelopeMapper(registry, Sealer(keyring, "events", self._reserve_seals))
+        self.event_sealer = Sealer(keyring, "events", self._reserve_seals)
+        self.mapper = EnvelopeMapper(registry, self.event_sealer)
         self._claims_secret = keyring.active("claims").material
         sealer = Sealer(keyring, "vault", self._reserve_seals)
         self._vault = Vault(self.recorder, sealer, self._claims_secret)

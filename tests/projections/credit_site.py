@@ -12,7 +12,7 @@ import redis
 from domain.credit import MICROSECONDS
 from interfaces.workers.credit import CreditWorker
 from interfaces.workers.peer_stream import PeerStream, connect_stream
-from projections import accounting, peer_ledger
+from projections import accounting, ledger_reader, peer_ledger
 from projections.accounting_replay import replay
 from projections.credit_fold import CreditFold
 from projections.credit_policy import PolicySource, StandingPolicy
@@ -73,7 +73,7 @@ class Site:
 
     def archived(self) -> bytes:
         with self.connect() as conn:
-            return b"".join(records.tobytes() for _, records in peer_ledger.read_batches(conn))
+            return b"".join(records.tobytes() for _, records in ledger_reader.read_batches(conn))
 
     def batch_count(self) -> int:
         with self.connect() as conn:

@@ -12,7 +12,7 @@ import redis
 
 from domain.credit import MICROSECONDS, CreditPolicy
 from interfaces.workers.peer_stream import PeerStream, Tail
-from projections import accounting, peer_ledger
+from projections import accounting, ledger_reader, peer_ledger
 from projections.accounting_replay import replay
 from projections.credit_fold import CreditFold
 from projections.credit_policy import StandingPolicy
@@ -259,7 +259,7 @@ def test_shards_are_folded_into_one_account(site: Site) -> None:
     drain_all(site.worker(streams=streams))
     with site.connect() as conn:
         parts = dict.fromkeys(names, b"")
-        for batch, kept in peer_ledger.read_batches(conn):
+        for batch, kept in ledger_reader.read_batches(conn):
             parts[batch.stream] += kept.tobytes()
         totals = dict(
             conn.execute("SELECT account, uploaded FROM accounting_1.member_totals").fetchall()

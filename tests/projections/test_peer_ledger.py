@@ -11,6 +11,7 @@ import numpy as np
 import psycopg
 import pytest
 
+from projections.ledger_reader import read_batches, verify_batches
 from projections.peer_ledger import (
     AddressHasher,
     LedgerDamaged,
@@ -18,8 +19,6 @@ from projections.peer_ledger import (
     hash_batch,
     list_batches,
     newest_batch,
-    read_batches,
-    verify_batches,
 )
 from projections.peer_records import Records, UnreadableRecords, as_kept, decode_entry
 from tests.projections.peer_sets import hostile_records, steady_records
