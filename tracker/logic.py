@@ -7,19 +7,20 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from tracker.counters import Counters
+from tracker.peer_record import Peer
 from tracker.policies.accounts import check_account, check_download_right
 from tracker.policies.ask import Access, Ask, Policy
 from tracker.policies.keys import KeyPolicy
 from tracker.policies.pace import PacePolicy
 from tracker.policies.ports import check_port
-from tracker.policies.seats import choose_seat
+from tracker.policies.seats import make_room
 from tracker.policies.torrents import check_torrent
 from tracker.protocol.announce import NUMWANT_DEFAULT, AnnounceRequest
 from tracker.protocol.bencode import V4_SIZE, V6_SIZE, AnnounceReply, ListedPeer
 from tracker.protocol.passkeys import PasskeyCheck
 from tracker.protocol.peer_ids import client_tag
 from tracker.protocol.refusals import Refusal, unavailable
-from tracker.swarm import Peer, Swarm
+from tracker.swarm import Swarm
 from tracker.swarms import Departed, Swarms
 from tracker.wire import (
     EVENT_EXPIRED,
@@ -133,7 +134,7 @@ class Logic:
         up, down, left, late = request.uploaded, request.downloaded, request.left, False
         if swarm is not None and slot >= 0:
             known = swarm.peer(slot)
-            if _is_late(request, key, known, ask.now - swarm.seen[slot]):
+            if _is_late(request, key, known, ask.now - known.seen):
                 up, down, left, late = known.up, known.down, known.left, True
         elif not stopped:
             swarm, slot = self._take_seat(ask, account, torrent, endpoint, at)
@@ -144,7 +145,7 @@ class Logic:
             if swarm is not None and slot >= 0:
                 self._swarms.leave(swarm, slot)
             return self._reply(ask, swarm, -1, interval, protocol)
-        swarm.update(
+        slot = swarm.update(
             slot,
             endpoint,
             ask.now,
@@ -160,11 +161,11 @@ class Logic:
     def _take_seat(
         self, ask: Ask, account: int, torrent: int, endpoint: bytes, at: int
     ) -> tuple[Swarm, int]:
-        choice = choose_seat(ask, account, endpoint)
-        if ask.swarm is not None and choice.leaving >= 0:
+        leaving = make_room(ask, account, endpoint)
+        if ask.swarm is not None and leaving >= 0:
             self._counters.replaced += 1
-            self._record_departed(at, self._swarms.leave(ask.swarm, choice.leaving))
-        return self._swarms.join(torrent, account, choice.seat, ask.request.peer_id, ask.now)
+            self._record_departed(at, self._swarms.leave(ask.swarm, leaving))
+        return self._swarms.join(torrent, account, ask.request.peer_id, ask.now)
 
     def _reply(
         self, ask: Ask, swarm: Swarm | None, slot: int, interval: int, protocol: int

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from tracker.swarm import Peer, Swarm
+from tracker.peer_record import Peer
+from tracker.swarm import Swarm
 
 _BUCKET: Final = 60
+_PIECE: Final = 1_024
+_LOOKED_AT_A_CALL: Final = 32_768
+"""Peers looked at in one call; one takes about 40 ns."""
+_LOOK_COST: Final = 64
+"""A look at a swarm counts as that many peers at least, as it costs something itself."""
+_DUMP_BYTES: Final = 1 << 20
 
 
 class Departed(NamedTuple):
@@ -19,17 +28,22 @@ class Departed(NamedTuple):
 
 class Swarms:
     """Swarms by torrent number. Each stands in one bucket of the wheel: the minute in which
-    its oldest peer can have been silent for too long. Only then is it looked at.
+    its oldest peer can have been silent for too long. Only then is it looked at, a large one
+    piece by piece.
     """
 
     def __init__(self, life: int) -> None:
         """`life`: seconds of silence after which a peer is dropped."""
         self.life = life
         self.peers = 0
+        self.looked_at = 0
+        """Peers looked at for silence since the start."""
         self.by_torrent: dict[int, Swarm] = {}
-        self._members: dict[int, int] = {}
+        self._members: Counter[int] = Counter()
         self._buckets: dict[int, list[Swarm]] = {}
         self._turn = 0
+        self._looking: Swarm | None = None
+        self._below = 0
 
     def find(self, torrent: int) -> Swarm | None:
         """The swarm of a torrent; None while nobody announced it."""
@@ -39,17 +53,15 @@ class Swarms:
         """Peers a member has in all swarms of this shard."""
         return self._members.get(account, 0)
 
-    def join(
-        self, torrent: int, account: int, seat: int, peer_id: bytes, now: int
-    ) -> tuple[Swarm, int]:
-        """Give a client a free seat of a torrent; the answer is its swarm and its slot."""
+    def join(self, torrent: int, account: int, peer_id: bytes, now: int) -> tuple[Swarm, int]:
+        """Take a client into the swarm of a torrent; the answer is its swarm and its slot."""
         swarm = self.by_torrent.get(torrent)
         if swarm is None:
             swarm = self.by_torrent[torrent] = Swarm(torrent)
             self._plan(swarm, now + self.life, now)
         self.peers += 1
         self._members[account] = self._members.get(account, 0) + 1
-        return swarm, swarm.add(account, seat, peer_id, now)
+        return swarm, swarm.add(account, peer_id, now)
 
     def leave(self, swarm: Swarm, slot: int) -> Departed:
         """Take a peer out of its swarm."""
@@ -64,38 +76,104 @@ class Swarms:
             del self._members[account]
         return departed
 
+    def dump_chunks(self) -> Iterator[bytes]:
+        """All swarms as chunks of about 1 MiB that `load_chunk` reads, in any order."""
+        chunk: list[bytes] = []
+        length = 0
+        for swarm in self.by_torrent.values():
+            if swarm.size:
+                dumped = swarm.dump()
+                chunk.append(dumped)
+                length += len(dumped)
+            if length >= _DUMP_BYTES:
+                yield b"".join(chunk)
+                chunk, length = [], 0
+        if chunk:
+            yield b"".join(chunk)
+
+    def load_chunk(self, chunk: bytes, now: int) -> int:
+        """Take in dumped swarms of torrents that have none yet; the answer is their peers.
+
+        `now` in seconds. Raises ValueError where the bytes are no such chunk; what stood
+        before the fault has been taken in then.
+        """
+        loaded = at = 0
+        view = memoryview(chunk)
+        while at < len(view):
+            swarm, at = Swarm.load(view, at)
+            if swarm.torrent in self.by_torrent:
+                raise ValueError("a swarm is dumped twice")
+            self.by_torrent[swarm.torrent] = swarm
+            self._members.update(swarm.accounts())
+            self._plan(swarm, min(swarm.seen_between(0, swarm.size), default=now) + self.life, now)
+            loaded += swarm.size
+            self.peers += swarm.size
+        return loaded
+
     def expire(self, now: int, limit: int) -> list[Departed]:
         """Drop up to `limit` peers silent for longer than a life; the rest waits for a next call.
 
-        Several times `limit` swarms at most are looked at, so that no call takes long.
+        A bounded number of peers is looked at, so that no call takes long.
         """
         departed: list[Departed] = []
-        present = now // _BUCKET
-        if not self._turn:
-            self._turn = min(self._buckets, default=present)
-        looks = limit * 4
-        while self._turn <= present and looks > 0 and len(departed) < limit:
-            bucket = self._buckets.get(self._turn)
-            if not bucket:
-                self._buckets.pop(self._turn, None)
-                if self._turn == present:
-                    break
-                self._turn += 1
-                continue
-            looks -= 1
-            self._look(bucket.pop(), now, limit - len(departed), departed)
+        spare = _LOOKED_AT_A_CALL
+        while spare > 0 and len(departed) < limit:
+            swarm = self._looking or self._next_due(now)
+            if swarm is None:
+                break
+            self._looking = swarm
+            spare -= self._look(swarm, now, limit - len(departed), departed)
         return departed
 
-    def _look(self, swarm: Swarm, now: int, limit: int, departed: list[Departed]) -> None:
+    def _next_due(self, now: int) -> Swarm | None:
+        """A swarm out of the buckets up to the present minute."""
+        present = now // _BUCKET
+        while True:
+            bucket = self._buckets.get(self._turn)
+            if bucket and self._turn <= present:
+                swarm = bucket.pop()
+                swarm.oldest = now
+                self._below = swarm.size
+                return swarm
+            if not bucket:
+                self._buckets.pop(self._turn, None)
+            # Straight to the next bucket in use: the clock may have gone forward by years.
+            following = min(self._buckets, default=present)
+            if self._turn >= present or following > present:
+                self._turn = max(self._turn, present)
+                return None
+            self._turn = following
+
+    def _look(self, swarm: Swarm, now: int, limit: int, departed: list[Departed]) -> int:
+        """Look at the next piece of a swarm, from the top down; the answer is its cost in peers.
+
+        Removals bring peers from above down into the gap, where they were looked at before.
+        Who is brought up meanwhile shows in `oldest`.
+        """
         horizon = now - self.life
-        if len(swarm) and min(swarm.seen) <= horizon:
-            silent = [slot for slot, seen in enumerate(swarm.seen) if seen <= horizon][:limit]
-            # From the highest slot down: a removal moves the last peer into the gap, which
-            # leaves the slots below it as they were found.
-            for slot in reversed(silent):
+        below = min(self._below, swarm.size)
+        start = max(0, below - _PIECE)
+        seen = swarm.seen_between(start, below)
+        oldest = min(seen, default=now)
+        ended = True
+        if oldest <= horizon:
+            silent = [start + place for place, last in enumerate(seen) if last <= horizon]
+            ended = len(silent) <= limit
+            for slot in reversed(silent[-limit:]):
                 departed.append(self.leave(swarm, slot))  # noqa: PERF401  each removal moves slots
-        if len(swarm):
-            self._plan(swarm, min(swarm.seen) + self.life, now)
+            oldest = min((last for last in seen if last > horizon), default=now)
+        if ended:
+            swarm.oldest = min(swarm.oldest, oldest)
+            self._below = start
+            if not start:
+                self._put_back(swarm, now)
+        self.looked_at += below - start
+        return max(below - start, _LOOK_COST)
+
+    def _put_back(self, swarm: Swarm, now: int) -> None:
+        self._looking = None
+        if swarm.size:
+            self._plan(swarm, swarm.oldest + self.life, now)
         else:
             del self.by_torrent[swarm.torrent]
 

@@ -7,7 +7,6 @@ from typing import Final
 
 from tracker.redis_link import RedisCalls
 from tracker.resp import Reply, pack_command
-from tracker.rules import SEATS_LIMIT
 from tracker.swarms import Swarms
 from tracker.wire import (
     EVENT_EXPIRED,
@@ -28,25 +27,55 @@ class UnknownLayout(Exception):
     """The stream holds records this version cannot read."""
 
 
-def read_tail(calls: RedisCalls, stream: str, swarms: Swarms, stopping: Callable[[], bool]) -> int:
-    """Apply every retained record in order; the answer is the time of the last one, or 0.
+class TailReader:
+    """Reads one stream on from where it stands, and brings the swarms to the state after it.
 
     Peers too old to live are taken in as well: the wheel drops them at once, with the record
-    that closes their sessions. Raises UnknownLayout, RedisError, OSError.
+    that closes their sessions.
     """
-    last = 0
-    start = "-"
-    while not stopping():
-        reply = calls.call(pack_command("XRANGE", stream, start, "+", "COUNT", _ENTRIES_A_READ))
-        if not isinstance(reply, list) or not reply:
-            break
-        for entry in reply:
-            number, block = _read_entry(entry)
-            for record in unpack_records(block):
-                apply_record(swarms, record)
-                last = max(last, record.at)
-            start = f"({number}"
-    return last
+
+    def __init__(
+        self,
+        stream: str,
+        swarms: Swarms,
+        *,
+        after: str = "",
+        owns: Callable[[int], bool] | None = None,
+    ) -> None:
+        """`after`: the id of the last entry that is known already; empty for none.
+
+        `owns` tells by a torrent's number whether it is ours, where the stream is not ours alone.
+        """
+        self.last_id = after
+        self.last_at = 0
+        """Time of the newest record read, microseconds; 0 while none was."""
+        self._stream = stream
+        self._swarms = swarms
+        self._owns = owns
+
+    def read(self, calls: RedisCalls, stopping: Callable[[], bool]) -> None:
+        """Apply every record behind the last one read, to the end or until `stopping`.
+
+        Raises UnknownLayout, RedisError, OSError.
+        """
+        while not stopping():
+            start = f"({self.last_id}" if self.last_id else "-"
+            reply = calls.call(
+                pack_command("XRANGE", self._stream, start, "+", "COUNT", _ENTRIES_A_READ)
+            )
+            if not isinstance(reply, list) or not reply:
+                return
+            for entry in reply:
+                self._apply(entry)
+
+    def _apply(self, entry: Reply) -> None:
+        number, block = _read_entry(entry)
+        owns = self._owns
+        for record in unpack_records(block):
+            if owns is None or owns(record.torrent):
+                apply_record(self._swarms, record)
+            self.last_at = max(self.last_at, record.at)
+        self.last_id = number
 
 
 def apply_record(swarms: Swarms, record: PeerRecord) -> None:
@@ -60,12 +89,7 @@ def apply_record(swarms: Swarms, record: PeerRecord) -> None:
     now = record.at // 1_000_000
     up, down, left = record.up, record.down, record.left
     if swarm is None or slot < 0:
-        taken = swarm.seats(record.account) if swarm is not None else {}
-        free = [seat for seat in range(SEATS_LIMIT) if seat not in taken]
-        if not free:
-            # Never written by this version; another one may know more seats.
-            return
-        swarm, slot = swarms.join(record.torrent, record.account, free[0], record.peer, now)
+        swarm, slot = swarms.join(record.torrent, record.account, record.peer, now)
     elif record.flags & FLAG_LATE:
         known = swarm.peer(slot)
         up, down, left = known.up, known.down, known.left

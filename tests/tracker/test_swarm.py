@@ -17,7 +17,6 @@ TORRENT = 7
 
 @dataclass
 class ModelPeer:
-    seat: int
     left: int
     seen: int
     up: int
@@ -54,11 +53,10 @@ class SwarmMachine(RuleBasedStateMachine):
         swarm, slot = self.swarms.find(TORRENT), self.find(client)
         if client not in self.model:
             assert slot == -1
-            taken = {peer.seat for key, peer in self.model.items() if key[0] == account}
-            assert (set(swarm.seats(account)) if swarm else set()) == taken
-            seat = min(set(range(8)) - taken)
-            swarm, slot = self.swarms.join(TORRENT, account, seat, client[1], self.now)
-            self.model[client] = ModelPeer(seat, left, self.now, up)
+            taken = sum(key[0] == account for key in self.model)
+            assert len(swarm.seats(account) if swarm else []) == taken
+            swarm, slot = self.swarms.join(TORRENT, account, client[1], self.now)
+            self.model[client] = ModelPeer(left, self.now, up)
         assert swarm is not None
         swarm.update(
             slot,
@@ -142,7 +140,7 @@ class SwarmMachine(RuleBasedStateMachine):
             swarm, slot = self.swarms.find(TORRENT), self.find(client)
             assert swarm is not None
             assert slot >= 0
-            assert swarm.seen[slot] == peer.seen
+            assert swarm.peer(slot).seen == peer.seen
             assert swarm.peer(slot).left == peer.left
 
 
@@ -153,7 +151,7 @@ TestSwarm.settings = settings(max_examples=60, stateful_step_count=40, deadline=
 def test_every_peer_has_its_chance() -> None:
     swarms = Swarms(LIFE)
     for number in range(200):
-        swarm, slot = swarms.join(TORRENT, number + 1, 0, b"%020d" % number, 0)
+        swarm, slot = swarms.join(TORRENT, number + 1, b"%020d" % number, 0)
         endpoint = number.to_bytes(4, "big") + b"\x00\x01"
         swarm.update(slot, endpoint, 0, key=0, up=0, down=0, left=1, interval=0, by_udp=False)
     asker = swarm.find(1, b"%020d" % 0)
@@ -167,7 +165,7 @@ def test_every_peer_has_its_chance() -> None:
 
 def test_empty_swarms_are_given_up() -> None:
     swarms = Swarms(LIFE)
-    swarm, slot = swarms.join(TORRENT, 1, 0, bytes(20), 0)
+    swarm, slot = swarms.join(TORRENT, 1, bytes(20), 0)
     swarm.update(slot, bytes(6), 0, key=0, up=0, down=0, left=1, interval=0, by_udp=False)
     swarms.leave(swarm, slot)
     swarms.expire(LIFE + 120, 10)

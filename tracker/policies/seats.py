@@ -6,31 +6,23 @@ from tracker.policies.ask import Ask
 from tracker.protocol.refusals import Refusal
 
 
-class SeatChoice:
-    """A seat for a client that is new in a swarm, and who has to leave for it."""
+def make_room(ask: Ask, account: int, endpoint: bytes) -> int:
+    """The slot of the client that gives way to one that is new in a swarm, or -1.
 
-    __slots__ = ("leaving", "seat")
-
-    def __init__(self, seat: int, leaving: int = -1) -> None:
-        self.seat = seat
-        self.leaving = leaving
-        """The slot of the client that gives way, or -1."""
-
-
-def choose_seat(ask: Ask, account: int, endpoint: bytes) -> SeatChoice:
-    """A client at the same address and port gives way; with all seats taken, one that is
+    A client at the same address and port gives way; with all seats taken, one that is
     silent beyond the interval it was promised does, the longest silent first. Raises Refusal.
     """
     swarm = ask.swarm
     if swarm is None:
-        return SeatChoice(0)
+        return -1
     taken = swarm.seats(account)
-    for seat, slot in taken.items():
+    for slot in taken:
         if endpoint in swarm.endpoints(slot):
-            return SeatChoice(seat, slot)
+            return slot
     if len(taken) < ask.rules.seats:
-        return SeatChoice(next(seat for seat in range(len(taken) + 1) if seat not in taken))
-    seat, slot = min(taken.items(), key=lambda item: swarm.seen[item[1]])
-    if ask.now - swarm.seen[slot] > swarm.peer(slot).interval:
-        return SeatChoice(seat, slot)
+        return -1
+    slot = min(taken, key=lambda slot: swarm.peer(slot).seen)
+    longest = swarm.peer(slot)
+    if ask.now - longest.seen > longest.interval:
+        return slot
     raise Refusal("seats_taken", "Too many clients of yours in this torrent.", 15)
