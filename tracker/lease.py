@@ -100,6 +100,10 @@ class ShardLease:
             raise RedisError("the epoch counter gave no number")
         return epoch
 
+    def give_back(self, calls: RedisCalls) -> None:
+        """Give a lease back that was taken by a blocking call. Raises RedisError, OSError."""
+        calls.call(pack_command("EVAL", _RELEASE, 1, self._key, self._mark))
+
     def keep(self, calls: RedisCalls, now: float) -> bool:
         """Renew during a long start, when it is due at `now` (monotonic seconds).
 

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from tracker.access import AccessFeed
 from tracker.connection_ids import ConnectionIds
@@ -17,24 +17,18 @@ from tracker.event_stream import EventStream, Log
 from tracker.forward_server import ForwardServer
 from tracker.forwarding import Forwarder, ShardPlace
 from tracker.http_server import HttpLimits, HttpServer
-from tracker.lease import ShardLease
 from tracker.logic import Logic
 from tracker.protocol.passkeys import PasskeyCheck
 from tracker.redis_link import RedisLink
 from tracker.resp import RedisAddress, Reply
 from tracker.rules import Rules
-from tracker.swarms import Swarms
+from tracker.start import StartedShard
+from tracker.stop import StopFlag
 from tracker.udp_server import UdpServer
 
 _SILENCE_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 3.0
 _FIRST_ACCESS_SECONDS: Final = 1.0
-
-
-class StopFlag(Protocol):
-    """Set from outside when the tracker should stop (threading.Event fits)."""
-
-    def is_set(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -56,27 +50,24 @@ class Shard:
         numbers: ShardNumbers,
         place: ShardPlace,
         redis: RedisAddress,
-        stream: str,
-        epoch: int,
-        lease: ShardLease,
-        swarms: Swarms,
+        started: StartedShard,
         clock: Callable[[], int],
         passkeys: PasskeyCheck,
         connection_ids: ConnectionIds,
         counters: Counters,
         log: Log,
     ) -> None:
-        self._epoch = epoch
-        self._swarms = swarms
+        self._started = started
+        self._swarms = swarms = started.swarms
         self._counters = counters
-        self._lease = lease
+        self._lease = started.lease
         self._log = log
         self._loop = loop = EventLoop()
         self._access = AccessFeed(loop, numbers.rules, log)
         self._stream = EventStream(
             loop,
-            stream=stream,
-            epoch=epoch,
+            stream=started.stream,
+            epoch=started.epoch,
             pending_answers=numbers.pending_answers,
             pending_seconds=numbers.pending_seconds,
             counters=counters,
@@ -134,7 +125,7 @@ class Shard:
         self._access_link = self._link(redis, self._access.link_up, self._access_down)
         self._stream.attach(self._stream_link)
         self._access.attach(self._access_link)
-        lease.renew_on(loop, self._stream_link)
+        self._lease.renew_on(loop, self._stream_link)
         loop.on_tick(self._tick)
 
     def run(
@@ -184,7 +175,8 @@ class Shard:
             "accessSeq": self._access.seq,
             "shard": self._place.shard,
             "shards": self._place.shards,
-            "epoch": self._epoch,
+            "layout": self._started.layout,
+            "epoch": self._started.epoch,
             "peers": self._swarms.peers,
             "swarms": len(self._swarms.by_torrent),
             "connections": self._http.open,

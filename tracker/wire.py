@@ -91,6 +91,10 @@ def epoch_name(layout: int, shard: int) -> str:
     return f"shard-epoch:{{{layout}.{shard}}}"
 
 
+LAYOUTS: Final = "tracker-layouts"
+"""Redis hash of the layouts, by their number: how many shards each has. The highest is in force."""
+
+
 def entry_id(epoch: int, number: int) -> str:
     """Explicit stream id: the lease's epoch, then a counter from 1."""
     return f"{epoch}-{number}"

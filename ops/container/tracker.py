@@ -10,7 +10,7 @@ from ops.container.process import redis_url, stop_on_signals
 from ops.inherited import HTTP, SHARD, UDP, inherited
 from ops.keyring_file import KeyringFile
 from ops.listening import open_listeners, open_shard_link, open_udp_sockets
-from ops.readiness import announce_ready
+from ops.readiness import announce_prepared, announce_ready
 from ops.settings import Settings
 from tracker.forwarding import ShardPlace
 from tracker.http_server import HttpLimits
@@ -37,13 +37,12 @@ def run(settings: Settings) -> None:
         redis_url=redis_url(settings),
         passkey_keys=keyring.materials("passkeys"),
         connection_id_keys=keyring.materials("connection_ids"),
-        layout=processes.tracker_shards,
         place=place,
         numbers=shard_numbers(settings),
     )
     service = TrackerService(config, sockets, udp_sockets, log=_log, links=links)
     try:
-        service.run(stop, announce_ready)
+        service.run(stop, announce_ready, announce_prepared)
     finally:
         for listener in (*sockets, *udp_sockets, *links):
             listener.close()

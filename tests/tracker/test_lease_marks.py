@@ -5,14 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import redis
 
-from tests.tracker.running_tracker import STREAM
-from tracker import service, wire
+from tracker import wire
 from tracker.clock import ShardClock
 from tracker.lease import ShardLease, is_dead, process_mark
 from tracker.redis_link import RedisCalls
@@ -82,18 +79,17 @@ def test_a_start_whose_lease_is_taken_meanwhile_begins_again(
 ) -> None:
     client = redis.Redis.from_url(redis_url)
     stop, said = threading.Event(), []
-    read = service.read_tail
+    keep = ShardLease.keep
 
-    def taken_meanwhile(calls: Any, stream: str, swarms: Any, stopping: Callable[[], bool]) -> int:
-        assert stream == STREAM
+    def taken_meanwhile(lease: ShardLease, calls: RedisCalls, now: float) -> bool:
         client.set(LEASE, "another")
-        return read(calls, stream, swarms, stopping)
+        return keep(lease, calls, now)
 
     def log(event: str, **fields: object) -> None:
         said.append((event, fields.get("why")))
         stop.set()
 
-    monkeypatch.setattr(service, "read_tail", taken_meanwhile)
+    monkeypatch.setattr(ShardLease, "keep", taken_meanwhile)
     config = TrackerConfig(
         redis_url=redis_url, passkey_keys={}, connection_id_keys={}, own_process=False
     )
