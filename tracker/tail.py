@@ -7,7 +7,6 @@ from typing import Final
 
 from tracker.redis_link import RedisCalls
 from tracker.resp import Reply, pack_command
-from tracker.rules import SEATS_LIMIT
 from tracker.swarms import Swarms
 from tracker.wire import (
     EVENT_EXPIRED,
@@ -90,12 +89,7 @@ def apply_record(swarms: Swarms, record: PeerRecord) -> None:
     now = record.at // 1_000_000
     up, down, left = record.up, record.down, record.left
     if swarm is None or slot < 0:
-        taken = swarm.seats(record.account) if swarm is not None else {}
-        free = [seat for seat in range(SEATS_LIMIT) if seat not in taken]
-        if not free:
-            # Never written by this version; another one may know more seats.
-            return
-        swarm, slot = swarms.join(record.torrent, record.account, free[0], record.peer, now)
+        swarm, slot = swarms.join(record.torrent, record.account, record.peer, now)
     elif record.flags & FLAG_LATE:
         known = swarm.peer(slot)
         up, down, left = known.up, known.down, known.left
