@@ -96,6 +96,16 @@ class CreditFold:
         self._windows: tuple[Window, ...] = ()
         self._prune_at = PRUNE_SESSIONS
 
+    def tables(self) -> dict[str, SlotTable]:
+        """All it remembers between records, by name."""
+        return {
+            "sessions": self.sessions,
+            "holdings": self.holdings,
+            "members": self.members,
+            "torrents": self.torrents,
+            "live": self.live,
+        }
+
     def fold(self, records: Records, policy: CreditPolicy, *, batch: int) -> None:
         """Apply a ledger batch: its records as kept (`peer_records.as_kept`), in order."""
         if policy.windows != self._windows:
@@ -299,7 +309,7 @@ class CreditFold:
         """SHA-256 of all state that rules can see, after forgetting what they cannot."""
         self._prune()
         whole = hashlib.sha256()
-        for table in (self.sessions, self.holdings, self.members, self.torrents, self.live):
+        for table in self.tables().values():
             words = [table.keys(word) for word in range(table.width)]
             order = np.lexsort(tuple(reversed(words)))
             for word in words:

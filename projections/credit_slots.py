@@ -115,8 +115,19 @@ class SlotTable:
         """Slots marked since `clean`."""
         return np.flatnonzero(self._changed[: self.size])
 
+    def marks(self) -> Flags:
+        """Of every slot, whether it was marked since `clean`."""
+        return self._changed[: self.size]
+
     def clean(self) -> None:
         self._changed[:] = False
+
+    def fill(self, words: Sequence[Keys], columns: Mapping[str, Ints], marks: Flags) -> None:
+        """Hold exactly these rows, of distinct keys; arrays become the table's own."""
+        self._keys = list(words)
+        self._columns = dict(columns)
+        self._changed = marks
+        self._refit(len(marks))
 
     def find(self, keys: Sequence[Keys]) -> Ints:
         """The slot of each key, -1 where there is none."""
@@ -148,6 +159,10 @@ class SlotTable:
         self._keys = [word[rows] for word in self._keys]
         self._columns = {name: values[rows] for name, values in self._columns.items()}
         self._changed = self._changed[rows]
+        self._refit(size)
+
+    def _refit(self, size: int) -> None:
+        """Room for as many rows as the arrays now hold, placed anew."""
         self.size = size
         self._bits = FIRST_BITS
         while self._room < size:
