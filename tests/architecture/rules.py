@@ -28,6 +28,7 @@ SQL = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
+PROGRAMS = "tests/kit/programs.py"
 HTTP_ERRORS = "interfaces/http/errors.py"
 
 
@@ -110,6 +111,8 @@ def unfinished_work(root: Path) -> Iterator[str]:
     for module in modules(root, *PACKAGES, "tests"):
         if module.path.startswith("tests/architecture/"):
             continue  # the rules and their planted faults name what they look for
+        if module.path == PROGRAMS:
+            continue  # the one place that may skip: a program of the machine is not installed
         for number, line in enumerate(module.text.splitlines(), 1):
             if found := mark.search(line):
                 yield f"{module.path}:{number} {found[0]}"

@@ -81,6 +81,42 @@ def test_a_transfer_over_udp_alone_is_credited_to_the_byte(site: Site, tmp_path:
     leecher.close()
 
 
+@pytest.mark.parametrize("hosts", [["[::1]"], ["127.0.0.1", "[::1]"]], ids=["ipv6", "both"])
+@pytest.mark.parametrize("tier", [0, 1], ids=["http", "udp"])
+def test_a_client_on_another_family_or_on_both_is_credited_once(
+    site: Site, tmp_path: Path, hosts: list[str], tier: int
+) -> None:
+    content = make_content(tmp_path / "seed", f"film-{tier}-{len(hosts)}.bin", SIZE)
+    uploaded = upload(
+        site.admin,
+        make_torrent(content, kind="hybrid", private=True),
+        name=content.stem,
+        category=site.category,
+    )
+    info_hash = uploaded["infoHash"]
+    before = site.figures(site.admin), site.figures(site.member)
+    listen = ",".join(f"{host}:0" for host in hosts)
+    seeder = TorrentClient(tmp_path / "seed", listen=listen)
+    leecher = TorrentClient(tmp_path / "leech", listen=listen)
+    seeder.add(_at_hosts(download(site.admin, info_hash), tier, hosts))
+    seeder.wait(seeder.is_seeding, what="checking the seed")
+    seeder.wait_for_reply()
+    leecher.add(_at_hosts(download(site.member, info_hash), tier, hosts))
+    leecher.wait(leecher.is_seeding, what="the transfer")
+    # One client on two addresses and two hashes is one peer.
+    eventually(lambda: _live(site, info_hash), (2, 0))
+    received, sent = leecher.stop(), seeder.stop()
+
+    assert sha256(tmp_path / "leech" / content.name) == sha256(content)
+    assert sent[0] >= SIZE
+    eventually(lambda: _gained(site.figures(site.admin), before[0]), sent)
+    eventually(lambda: _gained(site.figures(site.member), before[1]), received)
+    eventually(lambda: _live(site, info_hash), (0, 0))
+    assert site.admin.get(f"/api/torrents/{info_hash}").json()["stats"]["completed"] == 1
+    seeder.close()
+    leecher.close()
+
+
 def test_the_history_verifies_afterwards(site: Site) -> None:
     verified = site.installation.command("audit", "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
@@ -94,6 +130,17 @@ def _udp_only(torrent: bytes) -> bytes:
     assert udp[0].startswith(b"udp://")
     decoded[b"announce"] = udp[0]
     decoded[b"announce-list"] = [udp]
+    return bytes(lt.bencode(decoded))
+
+
+def _at_hosts(torrent: bytes, tier: int, hosts: list[str]) -> bytes:
+    """A downloaded file with one tier only, its trackers reached under these hosts at once."""
+    decoded = lt.bdecode(torrent)
+    (url,) = decoded[b"announce-list"][tier]
+    urls = [url.replace(b"localhost", host.encode()) for host in hosts]
+    assert url not in urls
+    decoded[b"announce"] = urls[0]
+    decoded[b"announce-list"] = [urls]
     return bytes(lt.bencode(decoded))
 
 

@@ -14,6 +14,9 @@ LOOPBACK_ONLY: dict[str, Any] = {
     "enable_lsd": False,
     "enable_upnp": False,
     "enable_natpmp": False,
+    # As the file says: HTTP in the first tier. By default UDP would go first whatever its tier.
+    "prefer_udp_trackers": False,
+    "announce_to_all_trackers": True,
     "allow_multiple_connections_per_ip": True,
     "in_enc_policy": 2,
     "out_enc_policy": 2,
@@ -63,8 +66,10 @@ class TorrentClient:
 
     @property
     def downloaded(self) -> int:
-        """Payload bytes received, as told to the tracker."""
-        return int(self.status.total_payload_download)
+        """Payload bytes received, as told to the tracker: what came twice or broken is left out."""
+        status = self.status
+        spare = status.total_redundant_bytes + status.total_failed_bytes
+        return int(status.total_payload_download - spare)
 
     def is_seeding(self) -> bool:
         return bool(self.status.is_seeding)
