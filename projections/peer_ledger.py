@@ -90,7 +90,7 @@ class AddressHasher:
 
 def digest_records(records: Records) -> bytes:
     """SHA-256 of records in the wire layout, as kept: totals cut off, addresses hashed."""
-    return hashlib.sha256(np.ascontiguousarray(records).view(np.uint8)).digest()
+    return hashlib.sha256(np.ascontiguousarray(records).view(np.uint8).data).digest()
 
 
 def hash_batch(batch: Batch) -> bytes:

@@ -1,7 +1,8 @@
 """The two hash chains and their signed heads, recomputed here from what is stored.
 
 Every hash input of the permanent record stands in this module and, for those the database
-computes itself, in the same words in `ops/migrations/0001_log.sql` and `0003_ledger.sql`.
+computes itself, in the same words in `ops/migrations/0001_log.sql`, `0003_ledger.sql` and
+`0005_ledger_days.sql`.
 Integers are big-endian; int4 and int8 are signed. `sized(text)` is the length of the UTF-8
 form as int4, then the form.
 
@@ -10,10 +11,15 @@ hash of a fact        SHA-256(previous hash, position int8, originator id 16 byt
                       sized(topic), commit)
 hash of a batch       SHA-256(previous hash, seq int8, sized(stream), sized(first id),
                       sized(last id), records int4, log position int8, digest)
+hash of a closing     SHA-256(previous hash, seq int8, day int4, first segment int4, last segment
+                      int4, last batch int8, records int8, digest); day counts from 1970-01-01
+signed text of a      b"trackarr checkpoint 1", closing int8, closing hash, ledger seq int8,
+checkpoint            ledger hash, log position int8, sized(fold), state digest, sums digest,
+                      time int8
 signed text of a head b"trackarr head 1", position int8, hash, ledger seq int8, ledger hash,
                       time int8 (microseconds since 1970 UTC)
 
-The first fact and the first batch have 32 zero bytes as previous hash, and so has the head
+The first fact, batch and closing have 32 zero bytes as previous hash, and so has the head
 of a log or ledger that is empty.
 """
 
@@ -32,6 +38,7 @@ GENESIS: Final = bytes(32)
 _INT4: Final = struct.Struct(">i")
 _INT8: Final = struct.Struct(">q")
 _HEAD_PREFIX: Final = b"trackarr head 1"
+_CHECKPOINT_PREFIX: Final = b"trackarr checkpoint 1"
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +93,29 @@ def batch_hash(
         + _sized(last_id)
         + _INT4.pack(records)
         + _INT8.pack(log_position)
+        + digest
+    ).digest()
+
+
+def closing_hash(
+    previous: bytes,
+    seq: int,
+    day: int,
+    *,
+    segments: tuple[int, int],
+    last_batch: int,
+    records: int,
+    digest: bytes,
+) -> bytes:
+    """The chain hash of one closing of a day; `segments` are its first and last."""
+    return hashlib.sha256(
+        previous
+        + _INT8.pack(seq)
+        + _INT4.pack(day)
+        + _INT4.pack(segments[0])
+        + _INT4.pack(segments[1])
+        + _INT8.pack(last_batch)
+        + _INT8.pack(records)
         + digest
     ).digest()
 
