@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -14,6 +15,7 @@ import structlog
 
 from domain.credit import FOLD_RECORDS, MICROSECONDS
 from domain.errors import Unavailable
+from interfaces.workers.layouts import StreamLayouts
 from interfaces.workers.peer_stream import FIRST_ID, Drained, PeerStream, Tail
 from projections.accounting import (
     Position,
@@ -61,7 +63,7 @@ class CreditWorker:
         self,
         *,
         conninfo: str,
-        streams: Sequence[PeerStream],
+        layouts: StreamLayouts,
         head: Callable[[], int],
         policies: PolicySource,
         address_key: Callable[[str], bytes],
@@ -71,14 +73,14 @@ class CreditWorker:
         tail_seconds: int = TAIL_SECONDS,
     ) -> None:
         self._conninfo = conninfo
-        self._streams = tuple(streams)
+        self._layouts = layouts
         self._head = head
         self._policies = policies
         self._addresses = AddressHasher(address_key)
         self._new_fold = new_fold
         self._clock = clock
         self._batch_records = batch_records
-        self._tails = {stream.name: Tail(tail_seconds) for stream in streams}
+        self._tails: defaultdict[str, Tail] = defaultdict(lambda: Tail(tail_seconds))
         self._conn: Connection | None = None
         self._fold: CreditFold | None = None
         self._position = START
@@ -119,13 +121,25 @@ class CreditWorker:
         if conn is None:
             return 0
         fold = self._fold or self._rebuild(conn)
-        moved = sum(self._advance(conn, fold, stream) for stream in self._streams)
-        if not moved:
-            self._flush_rest(conn, fold)
-        return moved
+        groups = self._layouts.groups()
+        for streams in groups:
+            # A torrent may have moved to another stream: what it left in the old one comes first.
+            moved = sum(self._advance(conn, fold, stream) for stream in streams)
+            if moved:
+                return moved
+        self._flush_rest(conn, fold)
+        for streams in groups[:-1]:
+            # Nothing of it is left that a tracker could still start from.
+            if not any(len(self._tails[stream.name]) for stream in streams):
+                _logger.info("credit.layout_retired", layout=streams[0].layout)
+                self._layouts.retire(streams)
+        return 0
 
     def _advance(self, conn: Connection, fold: CreditFold, stream: PeerStream) -> int:
         """Archive the stream's next batch, and trim what is neither new nor needed."""
+        if stream.name not in self._last_ids:
+            newest = newest_batch(conn, stream.name)
+            self._last_ids[stream.name] = newest.last_id if newest else FIRST_ID
         last_id = self._last_ids[stream.name]
         if renumbered := stream.rejoin(last_id, self._newest_at.get(stream.name, 0)):
             _logger.warning("credit.stream_renumbered", stream=stream.name, entries=renumbered)
@@ -186,9 +200,7 @@ class CreditWorker:
         )
         settle(fold)
         position = refold(conn, fold, self._policies, after=flushed, seen=self._note)
-        for stream in self._streams:
-            newest = newest_batch(conn, stream.name)
-            self._last_ids[stream.name] = newest.last_id if newest else FIRST_ID
+        self._last_ids.clear()
         self._position, self._fold = position, fold
         _logger.info(
             "credit.rebuilt",
@@ -198,9 +210,8 @@ class CreditWorker:
         return fold
 
     def _note(self, batch: Batch, records: Records) -> None:
-        if batch.stream in self._tails:
-            self._tails[batch.stream].note(batch, records)
-            self._note_newest(batch.stream, records)
+        self._tails[batch.stream].note(batch, records)
+        self._note_newest(batch.stream, records)
 
     def _note_newest(self, stream: str, records: Records) -> None:
         newest = int(records["at"].max()) if len(records) else 0

@@ -72,6 +72,7 @@ class PeerStream:
 
     def __init__(self, client: redis.Redis, layout: int, shard: int) -> None:
         self._client = client
+        self.layout = layout
         self.name = wire.stream_name(layout, shard)
         self._epoch = wire.epoch_name(layout, shard)
 
@@ -136,6 +137,10 @@ class PeerStream:
         epoch = _order(last_id)[0]
         moved: Any = self._client.eval(_RENUMBER, 2, self.name, self._epoch, first_id, epoch)
         return int(moved)
+
+    def remove(self) -> None:
+        """Delete what is left of the stream of an older layout."""
+        self._client.delete(self.name, self._epoch)
 
     def trim(self, keep_from: str) -> None:
         """Remove entries before `keep_from`."""

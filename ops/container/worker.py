@@ -13,7 +13,8 @@ from domain.credit import CreditPolicy
 from interfaces.workers.access import AccessWorker
 from interfaces.workers.broker import make_broker
 from interfaces.workers.credit import CreditWorker
-from interfaces.workers.peer_stream import PeerStream, connect_stream
+from interfaces.workers.layouts import RedisLayouts
+from interfaces.workers.peer_stream import connect_stream
 from interfaces.workers.projections import ProjectionWorker, declare_project
 from ops.container.foundation import Foundation, access_publisher, foundation
 from ops.container.process import database_url, redis_url, stop_on_signals
@@ -52,19 +53,13 @@ def run(settings: Settings) -> None:
             raise SystemExit(1)
 
 
-def shards(settings: Settings) -> range:
-    """Shard numbers of this layout."""
-    return range(settings.processes.tracker_shards)
-
-
 def credit_worker(base: Foundation) -> CreditWorker:
     """The archiver and fold of all shards' streams."""
     settings = base.settings
-    layout = settings.processes.tracker_shards
     client = connect_stream(redis_url(settings))
     return CreditWorker(
         conninfo=database_url(settings),
-        streams=[PeerStream(client, layout, shard) for shard in shards(settings)],
+        layouts=RedisLayouts(client),
         head=base.log.head,
         policies=StandingPolicy(CreditPolicy()),
         address_key=MonthKeys(base.log.vault_create, base.entropy),

@@ -11,6 +11,7 @@ import redis
 
 from domain.credit import MICROSECONDS
 from interfaces.workers.credit import CreditWorker
+from interfaces.workers.layouts import RedisLayouts, StreamLayouts
 from interfaces.workers.peer_stream import PeerStream, connect_stream
 from projections import accounting, ledger_reader, peer_ledger
 from projections.accounting_replay import replay
@@ -26,6 +27,19 @@ ENTRY = 40
 AT = datetime.fromtimestamp(T0 / MICROSECONDS, UTC)
 
 
+class OneStream:
+    """A layout of one stream, which may misbehave."""
+
+    def __init__(self, stream: PeerStream) -> None:
+        self._stream = stream
+
+    def groups(self) -> list[list[PeerStream]]:
+        return [[self._stream]]
+
+    def retire(self, streams: Sequence[PeerStream]) -> None:
+        raise AssertionError("the only layout is not an older one")
+
+
 class Site:
     """A database, a stream, and workers made for them."""
 
@@ -33,6 +47,7 @@ class Site:
         self.app_url = app_url
         self.redis_url = redis_url
         self.client = connect_stream(redis_url)
+        self.add_layout(1, shards=1)
         self.now = AT
         self.head = 3
         self.workers: list[CreditWorker] = []
@@ -40,14 +55,14 @@ class Site:
     def worker(
         self,
         *,
-        streams: Sequence[PeerStream] = (),
+        layouts: StreamLayouts | None = None,
         new_fold: Callable[[], CreditFold] = lambda: CreditFold(seed=5),
         policies: PolicySource | None = None,
         batch_records: int = 500,
     ) -> CreditWorker:
         worker = CreditWorker(
             conninfo=self.app_url,
-            streams=streams or [PeerStream(self.client, 1, 0)],
+            layouts=layouts or RedisLayouts(self.client),
             head=lambda: self.head,
             policies=policies or StandingPolicy(POLICY),
             address_key=month_key,
@@ -57,6 +72,10 @@ class Site:
         )
         self.workers.append(worker)
         return worker
+
+    def add_layout(self, number: int, *, shards: int) -> None:
+        """List a layout, as the tracker that makes it does."""
+        self.client.hset(wire.LAYOUTS, str(number), shards)
 
     def send(
         self, records: Records, *, epoch: int = 1, first: int = 1, stream: str = STREAM

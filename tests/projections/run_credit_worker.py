@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 from domain.credit import CreditPolicy
 from interfaces.workers.credit import CreditWorker
-from interfaces.workers.peer_stream import PeerStream, connect_stream
+from interfaces.workers.layouts import RedisLayouts
+from interfaces.workers.peer_stream import connect_stream
 from projections.credit_fold import CreditFold
 from projections.credit_policy import StandingPolicy
 from tests.projections.peer_sets import hostile_windows
@@ -27,7 +28,7 @@ def main() -> None:
     app_url, redis_url, batch_records = sys.argv[1:]
     worker = CreditWorker(
         conninfo=app_url,
-        streams=[PeerStream(connect_stream(redis_url), 1, 0)],
+        layouts=RedisLayouts(connect_stream(redis_url)),
         head=lambda: 3,
         policies=StandingPolicy(POLICY),
         address_key=month_key,

@@ -23,6 +23,7 @@ from projections.peer_records import Records
 from tests.projections.credit_site import (
     AT,
     ENTRY,
+    OneStream,
     Site,
     assert_settled,
     drain_all,
@@ -79,7 +80,7 @@ def test_a_failure_between_commit_and_trim_archives_nothing_twice(site: Site) ->
     records = hostile_records(2_000, seed=41)
     site.send(records)
     site.now = AT + timedelta(days=30)
-    worker = site.worker(streams=[UntrimmableStream(site.client, 1, 0)])
+    worker = site.worker(layouts=OneStream(UntrimmableStream(site.client, 1, 0)))
     for _ in range(2):
         with pytest.raises(Broken):
             worker.step()
@@ -124,7 +125,7 @@ def test_run_waits_for_servers_and_stops_when_asked(site: Site) -> None:
             if troubles:
                 raise troubles.pop()
 
-    worker = site.worker(streams=[Shaky(site.client, 1, 0)])
+    worker = site.worker(layouts=OneStream(Shaky(site.client, 1, 0)))
     stop = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from domain.credit import MICROSECONDS, CreditPolicy
-from interfaces.workers.peer_stream import PeerStream, Tail
+from interfaces.workers.peer_stream import Tail
 from projections import accounting, ledger_reader, peer_ledger
 from projections.accounting_replay import replay
 from projections.credit_fold import CreditFold
@@ -252,24 +252,66 @@ def test_shards_are_folded_into_one_account(site: Site) -> None:
     names = [wire.stream_name(2, shard) for shard in range(2)]
     for shard, name in enumerate(names):
         site.send(records[records["torrent"] % 2 == shard], stream=name)
-    streams = [PeerStream(site.client, 2, shard) for shard in range(2)]
-    worker = site.worker(streams=streams)
+    site.add_layout(2, shards=2)
+    worker = site.worker()
     assert 0 < worker.step() <= 960
     worker.close()
-    drain_all(site.worker(streams=streams))
+    drain_all(site.worker())
     with site.connect() as conn:
         parts = dict.fromkeys(names, b"")
         for batch, kept in ledger_reader.read_batches(conn):
             parts[batch.stream] += kept.tobytes()
-        totals = dict(
+        totals: dict[int, int] = dict(
             conn.execute("SELECT account, uploaded FROM accounting_1.member_totals").fetchall()
         )
     for shard, name in enumerate(names):
         assert parts[name] == expected_bytes(records[records["torrent"] % 2 == shard])
+    assert totals == totals_of(records)
+
+
+def totals_of(records: Records) -> dict[int, int]:
+    """Uploaded bytes of each member by one fold of all records in their order."""
     whole = CreditFold(seed=1)
     whole.fold(as_kept(records), POLICY, batch=1)
     uploaded = whole.members["uploaded"][: len(whole.members)]
-    assert totals == dict(zip(whole.members.keys(0).tolist(), uploaded.tolist(), strict=True))
+    return dict(zip(whole.members.keys(0).tolist(), uploaded.tolist(), strict=True))
+
+
+def test_older_layouts_are_folded_to_their_end_before_newer_ones(site: Site) -> None:
+    """One shard, two, one again: totals go on growing where a torrent's stream changes."""
+    records = hostile_records(3_000, seed=47)
+    first, second, third = records[:900], records[900:2_100], records[2_100:]
+    site.send(first)
+    for shard in range(2):
+        own = second[second["torrent"] % 2 == shard]
+        site.send(own, stream=wire.stream_name(2, shard))
+    site.send(third, stream=wire.stream_name(3, 0))
+    site.add_layout(2, shards=2)
+    site.add_layout(3, shards=1)
+    assert drain_all(site.worker(batch_records=150)) == 3_000
+    with site.connect() as conn:
+        order = [batch.stream for batch, _ in ledger_reader.read_batches(conn)]
+        totals: dict[int, int] = dict(
+            conn.execute("SELECT account, uploaded FROM accounting_1.member_totals").fetchall()
+        )
+    layouts = [name.partition("{")[2].partition(".")[0] for name in order]
+    assert layouts == sorted(layouts)
+    assert totals == totals_of(records)
+
+
+def test_an_older_layout_is_kept_while_a_tracker_may_start_from_it(site: Site) -> None:
+    records = hostile_records(200, seed=48)
+    site.send(records)
+    worker = site.worker()
+    drain_all(worker)
+    site.add_layout(2, shards=2)
+    assert worker.step() == 0
+    assert set(site.client.hgetall(wire.LAYOUTS)) == {b"1", b"2"}
+    site.now += timedelta(days=2)
+    worker.step()
+    worker.step()
+    assert set(site.client.hgetall(wire.LAYOUTS)) == {b"2"}
+    assert not site.client.exists(STREAM, EPOCH)
 
 
 def test_reading_back_a_long_ledger_keeps_only_its_end() -> None:
