@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from projections.history_search import Entry
+from projections.ledger_days import Compaction
+from projections.ledger_lookup import Announce
 from projections.verify import EQUAL, Check, Verdict
 
 CONTENTS_WIDTH = 100
@@ -30,6 +32,28 @@ def entry_row(entry: Entry) -> str:
 
 def _short(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def announce_row(announce: Announce) -> str:
+    """One announce of the ledger as a line for people."""
+    place = announce.place
+    left = "?" if announce.left is None else announce.left
+    return (
+        f"{announce.at:%Y-%m-%d %H:%M:%S}  {place.day}/{place.batch}/{place.ordinal:<6}"
+        f" account {announce.account:<8} torrent {announce.torrent:<8} {announce.event:<9}"
+        f" up {announce.uploaded} down {announce.downloaded} left {left}"
+        f"  {announce.protocol} port {announce.port} peer {announce.peer}"
+        f" address {announce.address}{' late' if announce.late else ''}"
+    )
+
+
+def compaction_row(done: Compaction) -> str:
+    """What became of one day of the ledger."""
+    each = done.bytes / done.records if done.records else 0.0
+    size = f"{done.records} records, {done.bytes} bytes ({each:.1f} each)"
+    if done.closing is None:
+        return f"{done.day}  {size}; its rows are being read and stay, run this again later"
+    return f"{done.day}  {size}; its rows are dropped"
 
 
 def verdict_text(verdict: Verdict) -> str:

@@ -164,9 +164,13 @@ def _pages(first: int, end: int) -> sql.Composed:
 
 
 def _select(conn: Connection, day: date, where: sql.Composed) -> Ordered:
-    query = sql.SQL("SELECT string_agg({}, '') FROM {} WHERE {}")
+    return _packed(conn, sql.SQL("{} WHERE {}").format(_part(day), where))
+
+
+def _packed(conn: Connection, source: sql.Composed) -> Ordered:
+    query = sql.SQL("SELECT string_agg({}, '') FROM {}").format(_SEND, source)
     cursor = conn.cursor(binary=True)
-    cursor.execute(query.format(_SEND, _part(day), where))
+    cursor.execute(query)
     result = cursor.pgresult
     packed = (result.get_value(0, 0) if result else None) or b""
     if len(packed) % _PACKED.itemsize:
@@ -176,3 +180,24 @@ def _select(conn: Connection, day: date, where: sql.Composed) -> Ordered:
     for name, _, field in _COLUMNS:
         records[field] = rows[name]
     return Ordered(rows["batch"].astype(np.int64), rows["ord"].astype(np.int64), records)
+
+
+def matching_rows(
+    conn: Connection, day: date, *, column: str, number: int, after: tuple[int, int], limit: int
+) -> Ordered:
+    """A day's rows of one `account` or `torrent` behind a batch and ordinal, in that order.
+
+    The whole day is read: rows have no index by account. Raises `RowsUnreadable`.
+    """
+    inner = sql.SQL(
+        "(SELECT * FROM {} WHERE {} = {} AND (batch, ord) > ({}, {}) ORDER BY batch, ord LIMIT {})"
+        " AS found"
+    ).format(
+        _part(day),
+        sql.Identifier(column),
+        # The column is signed; the number has 32 unsigned bits.
+        np.uint32(number).view(np.int32).item(),
+        *after,
+        limit,
+    )
+    return in_order([_packed(conn, inner)])

@@ -27,6 +27,14 @@ from projections.peer_records import LAYOUT, Flags, Ints, Records
 BLOCKS_AT_ONCE: Final = 16
 ORDER, SORTED = "order", "sorted"
 
+_BLOCKS: Final = """
+SELECT kind, number, digest, body FROM ledger.blocks
+WHERE day = %(day)s AND segment = %(segment)s AND kind = %(kind)s AND number > %(after)s
+    AND (%(numbers)s::int[] IS NULL OR number = ANY(%(numbers)s::int[]))
+    AND (%(holding)s::bigint IS NULL OR %(holding)s::bigint BETWEEN low AND high)
+ORDER BY number LIMIT %(limit)s
+"""
+
 
 class LedgerSealed(Exception):
     """Days of the ledger stand as sealed blocks, and no keys were given to open them."""
@@ -110,32 +118,28 @@ def draft_segment(
 
 
 def read_blocks(
-    conn: Connection, segment: StoredSegment, kind: str, numbers: Sequence[int] | None = None
+    conn: Connection,
+    segment: StoredSegment,
+    kind: str,
+    *,
+    numbers: Sequence[int] | None = None,
+    holding: int | None = None,
 ) -> Iterator[StoredBlock]:
-    """Blocks of one kind in order; only these numbers, when given."""
-    wanted, after = (None if numbers is None else list(numbers)), 0
-    while True:
-        blocks = (
-            conn.cursor(row_factory=class_row(StoredBlock))
-            .execute(
-                "SELECT kind, number, digest, body FROM ledger.blocks"
-                " WHERE day = %(day)s AND segment = %(segment)s AND kind = %(kind)s"
-                " AND number > %(after)s AND (%(wanted)s::int[] IS NULL OR number = ANY(%(wanted)s))"
-                " ORDER BY number LIMIT %(limit)s",
-                {
-                    "day": segment.day,
-                    "segment": segment.number,
-                    "kind": kind,
-                    "after": after,
-                    "wanted": wanted,
-                    "limit": BLOCKS_AT_ONCE,
-                },
-                binary=True,
-            )
-            .fetchall()
-        )
-        if not blocks:
-            return
+    """Blocks of one kind in order; when given, only these `numbers`, or whose bounds hold one."""
+    wanted = {
+        "day": segment.day,
+        "segment": segment.number,
+        "kind": kind,
+        "numbers": None if numbers is None else list(numbers),
+        "holding": holding,
+        "limit": BLOCKS_AT_ONCE,
+    }
+    after = 0
+    while blocks := (
+        conn.cursor(row_factory=class_row(StoredBlock))
+        .execute(_BLOCKS, {**wanted, "after": after}, binary=True)
+        .fetchall()
+    ):
         yield from blocks
         after = blocks[-1].number
 

@@ -12,6 +12,7 @@ import psycopg
 import typer
 
 from ops.audit_text import entry_line, entry_row, verdict_text
+from ops.cli import ledger
 from ops.cli._auditing import auditing
 from ops.failures import OperatorError
 from ops.progress import ProgressLine
@@ -108,6 +109,10 @@ def verify(
         line.done()
     print(msgspec.json.encode(verdict).decode() if json else verdict_text(verdict))
     raise typer.Exit(verdict.exit_code)
+
+
+app.command()(ledger.announces)
+app.command()(ledger.compact)
 
 
 class NoSuchAccount(OperatorError):
