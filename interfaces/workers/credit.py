@@ -13,6 +13,7 @@ import psycopg
 import redis
 import structlog
 
+from application.store.sealing import Sealer
 from domain.credit import FOLD_RECORDS, MICROSECONDS
 from domain.errors import Unavailable
 from interfaces.workers.layouts import StreamLayouts
@@ -56,7 +57,7 @@ class CreditWorker:
 
     `head` gives the event log's last position, `address_key` the key of a month ("2026-11"),
     `new_fold` an empty fold, `clock` the time in UTC. Of several workers the one that
-    holds the lease works, the others stand by.
+    holds the lease works, the others stand by. `sealer` opens the ledger's closed days.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class CreditWorker:
         address_key: Callable[[str], bytes],
         new_fold: Callable[[], CreditFold],
         clock: Callable[[], datetime],
+        sealer: Sealer | None = None,
         batch_records: int = FOLD_RECORDS,
         tail_seconds: int = TAIL_SECONDS,
     ) -> None:
@@ -79,6 +81,7 @@ class CreditWorker:
         self._addresses = AddressHasher(address_key)
         self._new_fold = new_fold
         self._clock = clock
+        self._sealer = sealer
         self._batch_records = batch_records
         self._tails: defaultdict[str, Tail] = defaultdict(lambda: Tail(tail_seconds))
         self._conn: Connection | None = None
@@ -196,10 +199,13 @@ class CreditWorker:
             self._policies,
             after=START,
             upto_seq=stored.ledger_seq,
+            sealer=self._sealer,
             seen=self._note,
         )
         settle(fold)
-        position = refold(conn, fold, self._policies, after=flushed, seen=self._note)
+        position = refold(
+            conn, fold, self._policies, after=flushed, sealer=self._sealer, seen=self._note
+        )
         self._last_ids.clear()
         self._position, self._fold = position, fold
         _logger.info(

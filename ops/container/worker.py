@@ -65,6 +65,7 @@ def credit_worker(base: Foundation) -> CreditWorker:
         address_key=MonthKeys(base.log.vault_create, base.entropy),
         new_fold=lambda: CreditFold(seed=int.from_bytes(base.entropy.token(8))),
         clock=system_clock,
+        sealer=base.log.event_sealer,
         tail_seconds=settings.tracker.peer_life_seconds,
     )
 
