@@ -23,8 +23,8 @@ STOP_SECONDS = 40
 def running_installation() -> Iterator[ApiClient]:
     """`trackarr up` in a folder of its own; stopped in order at the end."""
     with open_folder() as folder:
-        ports = _free_ports(3)
-        environment = {name: value for name, value in os.environ.items() if _neutral(name)} | {
+        ports = free_ports(3)
+        environment = {name: value for name, value in os.environ.items() if neutral(name)} | {
             "TRACKARR_DATA_DIR": str(folder),
             "TRACKARR_API_PORT": str(ports[0]),
             "TRACKARR_TRACKER_PORT": str(ports[1]),
@@ -50,12 +50,12 @@ def running_installation() -> Iterator[ApiClient]:
             process.wait(STOP_SECONDS)
 
 
-def _neutral(name: str) -> bool:
+def neutral(name: str) -> bool:
     """Whether a variable says nothing about an installation of the operator's."""
     return not name.startswith(("TRACKARR_", "DATABASE_URL", "READ_DATABASE_URL", "REDIS_URL"))
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
     held = []
     for port in range(21000, 32000):
         probe = socket.socket()
