@@ -106,6 +106,13 @@ _TABLE = (
         lowest=1,
         highest=3650,
     ),
+    _number(
+        "ledgerKeepDays",
+        400,
+        "days",
+        "How long single announces are kept; 0 for ever, and never less than 30 days.",
+        highest=36_500,
+    ),
     _text("siteTitle", "Trackarr", 500, "Title of the site's pages.", lowest=1),
     _text("siteTagline", "Private BitTorrent Tracker", 500, "One line under the title."),
 )

@@ -59,6 +59,23 @@ class SignedHead(msgspec.Struct, frozen=True, kw_only=True):
     signature: bytes
 
 
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The accounting state behind a closed day: where it stands, and digests of what it is.
+
+    `fold` names the rules and columns of the state.
+    """
+
+    closing: int
+    closing_hash: bytes
+    ledger_seq: int
+    ledger_hash: bytes
+    log_position: int
+    fold: str
+    state_digest: bytes
+    sums_digest: bytes
+    at_micros: int
+
+
 def event_hash(
     previous: bytes, position: int, originator_id: UUID, version: int, *, topic: str, commit: bytes
 ) -> bytes:
@@ -137,6 +154,20 @@ def signature_holds(signed: SignedHead, public: bytes) -> bool:
     return True
 
 
+def sign_checkpoint(checkpoint: Checkpoint, secret: bytes) -> bytes:
+    """Sign a checkpoint with an Ed25519 seed (RFC 8032)."""
+    return Ed25519PrivateKey.from_private_bytes(secret).sign(_checkpoint_text(checkpoint))
+
+
+def checkpoint_holds(checkpoint: Checkpoint, signature: bytes, public: bytes) -> bool:
+    """Whether the signature is by the holder of this public key (32 raw bytes)."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, _checkpoint_text(checkpoint))
+    except InvalidSignature:
+        return False
+    return True
+
+
 def public_key(secret: bytes) -> bytes:
     """The 32 raw bytes an auditor checks signatures with."""
     return Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
@@ -150,6 +181,21 @@ def _signed_text(head: Head) -> bytes:
         + _INT8.pack(head.ledger_seq)
         + head.ledger_hash
         + _INT8.pack(head.at_micros)
+    )
+
+
+def _checkpoint_text(checkpoint: Checkpoint) -> bytes:
+    return (
+        _CHECKPOINT_PREFIX
+        + _INT8.pack(checkpoint.closing)
+        + checkpoint.closing_hash
+        + _INT8.pack(checkpoint.ledger_seq)
+        + checkpoint.ledger_hash
+        + _INT8.pack(checkpoint.log_position)
+        + _sized(checkpoint.fold)
+        + checkpoint.state_digest
+        + checkpoint.sums_digest
+        + _INT8.pack(checkpoint.at_micros)
     )
 
 

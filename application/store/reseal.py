@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
 from psycopg import Connection
 
 from application.store.keyring import Keyring
+from application.store.ledger_places import block_place, checkpoint_place
 from application.store.mapper import event_place
 from application.store.sealing import Reserve, Sealer
 from application.store.vault_places import answer_place, blob_place, item_place
@@ -30,6 +32,14 @@ _BLOBS = "SELECT ref, value FROM vault.blobs WHERE ref > %s ORDER BY ref LIMIT 2
 _ANSWERS = """
 SELECT id, answer FROM log.commands WHERE answer IS NOT NULL AND id > %s ORDER BY id LIMIT 500
 """
+_BLOCKS_OF_DAYS = """
+SELECT day, segment, kind, number, body FROM ledger.blocks
+WHERE (day, segment, kind, number) > (%s, %s, %s, %s)
+ORDER BY day, segment, kind, number LIMIT 20
+"""
+_CHECKPOINTS = """
+SELECT closing, sums, state FROM ledger.checkpoints WHERE closing > %s ORDER BY closing LIMIT 1
+"""
 # A value that changed meanwhile was sealed under the active key by whoever changed it.
 _UPDATES: Final = {
     "events": "UPDATE log.events SET state = %s WHERE notification_id = %s AND state = %s",
@@ -38,12 +48,18 @@ _UPDATES: Final = {
         " WHERE kind = %s AND owner = %s AND id = %s AND value = %s"
     ),
     "blobs": "UPDATE vault.blobs SET value = %s WHERE ref = %s AND value = %s",
+    "days": (
+        "UPDATE ledger.blocks SET body = %s"
+        " WHERE day = %s AND segment = %s AND kind = %s AND number = %s AND body = %s"
+    ),
+    "sums": "UPDATE ledger.checkpoints SET sums = %s WHERE closing = %s AND sums = %s",
+    "states": "UPDATE ledger.checkpoints SET state = %s WHERE closing = %s AND state = %s",
     "answers": "UPDATE log.commands SET answer = %s WHERE id = %s AND answer = %s",
 }
 
 
 def reseal(owner: Connection[Any], keyring: Keyring, progress: Progress = lambda *_: None) -> int:
-    """Seal every fact, vault value, blob and answer that is under a retired key anew.
+    """Seal every fact, vault value, blob, answer and closed day under a retired key anew.
 
     Needs the owner's connection (autocommit): the application's login can't change facts.
     Commits and hashes stay as they are. Run it after every process uses the rotated ring;
@@ -60,6 +76,8 @@ def reseal(owner: Connection[Any], keyring: Keyring, progress: Progress = lambda
             _items(owner, keyring, reserve, progress),
             _blobs(owner, keyring, reserve, progress),
             _answers(owner, keyring, reserve, progress),
+            _days(owner, keyring, reserve, progress),
+            _checkpoints(owner, keyring, reserve, progress),
         )
     )
 
@@ -114,6 +132,34 @@ def _answers(owner: Connection[Any], keyring: Keyring, reserve: Reserve, progres
         ]
         after, done = rows[-1][0], done + _update(owner, "answers", updates)
         progress("answers", done)
+    return done
+
+
+def _days(owner: Connection[Any], keyring: Keyring, reserve: Reserve, progress: Progress) -> int:
+    sealer, done = Sealer(keyring, "events", reserve), 0
+    after: tuple[Any, ...] = (date(1, 1, 1), 0, "", 0)
+    while rows := owner.execute(_BLOCKS_OF_DAYS, after).fetchall():
+        updates = [
+            (_again(sealer, body, block_place(*place)), *place, body)
+            for *place, body in rows
+            if not sealer.current(body)
+        ]
+        after, done = rows[-1][:4], done + _update(owner, "days", updates)
+        progress("days", done)
+    return done
+
+
+def _checkpoints(
+    owner: Connection[Any], keyring: Keyring, reserve: Reserve, progress: Progress
+) -> int:
+    sealer, after, done = Sealer(keyring, "events", reserve), 0, 0
+    while rows := owner.execute(_CHECKPOINTS, (after,)).fetchall():
+        after = rows[0][0]
+        for kind, value in zip(("sums", "states"), rows[0][1:], strict=True):
+            if value is not None and not sealer.current(value):
+                again = _again(sealer, value, checkpoint_place(after, kind))
+                done += _update(owner, kind, [(again, after, value)])
+        progress("checkpoints", done)
     return done
 
 

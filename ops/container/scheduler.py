@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from contextlib import suppress
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -12,19 +13,26 @@ import structlog
 from application.address_keys import DestroyAddressKeys
 from application.bus import Bus, Context
 from application.handlers import HANDLERS, TAKEN
+from application.invitations import ExpireInvitation
 from application.store.heads import sign_head
+from domain.site import SITE, UNFOUNDED, evolve
 from interfaces.workers.schedule import Scheduler, Task
 from ops.container.foundation import Foundation, foundation
+from ops.container.ledger import ledger_checkpoints
 from ops.container.process import database_url, stop_on_signals
 from ops.readiness import announce_ready
 from ops.settings import Settings
 from ops.system import system_clock
+from projections.invitations import list_overdue
 from projections.ledger_days import CompactionBusy, closable_days, compact_day
+from projections.ledger_retention import retire_days
 
 HEAD_SECONDS = 60
 PRUNE_SECONDS = 3600
 ADDRESS_KEYS_SECONDS = 6 * 3600
 LEDGER_SECONDS = 3600
+INVITATIONS_SECONDS = 60
+INVITATIONS_A_ROUND = 500
 COMMANDS_KEPT = timedelta(days=7)
 
 
@@ -66,36 +74,69 @@ def tasks(base: Foundation) -> list[Task]:
             seconds=ADDRESS_KEYS_SECONDS,
             do=lambda: dispatch(base, DestroyAddressKeys()),
         ),
+        Task(
+            name="invitations.expire",
+            seconds=INVITATIONS_SECONDS,
+            do=lambda: expire_invitations(base),
+        ),
     ]
 
 
 def ledger_tasks(base: Foundation, stop: threading.Event) -> list[Task]:
     """Long work on the peer ledger."""
-    return [Task(name="ledger.compact", seconds=LEDGER_SECONDS, do=lambda: compact(base, stop))]
+    return [Task(name="ledger.compact", seconds=LEDGER_SECONDS, do=lambda: tend_ledger(base, stop))]
 
 
-def compact(base: Foundation, stop: threading.Event) -> None:
-    """Close every day of the ledger that is over; a busy one is left for the next time."""
-
-    def stop_between(_work: str, _done: int, _of: int) -> None:
-        if stop.is_set():
-            raise Stopped
-
-    with psycopg.connect(
-        database_url(base.settings), autocommit=True, application_name="trackarr scheduler"
-    ) as conn:
+def tend_ledger(base: Foundation, stop: threading.Event) -> None:
+    """Close every day that is over, sign what it came to, and let the oldest go."""
+    with (
+        suppress(CompactionBusy, Stopped),
+        psycopg.connect(
+            database_url(base.settings), autocommit=True, application_name="trackarr scheduler"
+        ) as conn,
+    ):
         now = system_clock()
         for day in closable_days(conn, now):
-            try:
-                done = compact_day(conn, base.log.event_sealer, day, now=now, progress=stop_between)
-            except (CompactionBusy, Stopped):
-                return
+            _compact(base, conn, day, now, stop)
+        signed = ledger_checkpoints(base.log, base.keyring, base.entropy).advance(
+            conn, now, lambda _records, _seconds: _go_on(stop)
+        )
+        if signed is not None:
             structlog.get_logger("scheduler").info(
-                "ledger.day_compacted" if done.closing else "ledger.day_in_use",
-                day=day.isoformat(),
-                records=done.records,
-                bytes=done.bytes,
+                "ledger.checkpoint_signed",
+                day=signed.day.isoformat(),
+                batch=signed.checkpoint.ledger_seq,
+                state=signed.checkpoint.state_digest.hex(),
+                sums=signed.checkpoint.sums_digest.hex(),
+                signature=signed.signature.hex(),
             )
+        site = base.log.load(SITE, evolve) or UNFOUNDED
+        gone = retire_days(conn, int(site.setting("ledgerKeepDays") or 0), now)
+        for day in gone:
+            structlog.get_logger("scheduler").info("ledger.day_retired", day=day.isoformat())
+
+
+def _compact(
+    base: Foundation, conn: psycopg.Connection[Any], day: date, now: datetime, stop: threading.Event
+) -> None:
+    done = compact_day(
+        conn,
+        base.log.event_sealer,
+        day,
+        now=now,
+        progress=lambda _work, _done, _of: _go_on(stop),
+    )
+    structlog.get_logger("scheduler").info(
+        "ledger.day_compacted" if done.closing else "ledger.day_in_use",
+        day=day.isoformat(),
+        records=done.records,
+        bytes=done.bytes,
+    )
+
+
+def _go_on(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise Stopped
 
 
 def sign_and_tell(base: Foundation) -> None:
@@ -110,6 +151,14 @@ def sign_and_tell(base: Foundation) -> None:
             batch_hash=signed.head.ledger_hash.hex(),
             signature=signed.signature.hex(),
         )
+
+
+def expire_invitations(base: Foundation) -> None:
+    """Write down which invitations ran out; those that wait for the next round count as such too."""
+    with base.reads.connection() as connection:
+        overdue = list_overdue(connection, system_clock(), INVITATIONS_A_ROUND)
+    for invitation in overdue:
+        dispatch(base, ExpireInvitation(invitation=invitation))
 
 
 def dispatch(base: Foundation, command: Any) -> Any:
