@@ -12,7 +12,7 @@ import psycopg
 import typer
 
 from ops.audit_text import entry_line, entry_row, verdict_text
-from ops.cli import ledger
+from ops.cli import _ledger
 from ops.cli._auditing import auditing
 from ops.failures import OperatorError
 from ops.progress import ProgressLine
@@ -111,8 +111,8 @@ def verify(
     raise typer.Exit(verdict.exit_code)
 
 
-app.command()(ledger.announces)
-app.command()(ledger.compact)
+app.command()(_ledger.announces)
+app.command()(_ledger.compact)
 
 
 class NoSuchAccount(OperatorError):
