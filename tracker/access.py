@@ -7,6 +7,7 @@ from collections import deque
 from typing import Final
 
 from tracker.access_table import AccessTable
+from tracker.banned_addresses import BannedAddresses
 from tracker.event_loop import EventLoop
 from tracker.event_stream import Log
 from tracker.redis_link import OnReply, RedisLink
@@ -14,16 +15,20 @@ from tracker.resp import RedisError, Reply, pack_command
 from tracker.rules import Rules, read_rules
 from tracker.wire import (
     ACCESS_ACCOUNTS,
+    ACCESS_ADDRESSES,
     ACCESS_CHANGES,
     ACCESS_RULES,
     ACCESS_SEQ,
     ACCESS_SOURCE,
     ACCESS_TORRENTS,
+    BANNED_ADDRESS,
     CHANGE_ACCOUNT,
+    CHANGE_ADDRESS,
     CHANGE_ENTRY,
     CHANGE_KIND,
     CHANGE_RULES,
     CHANGE_TORRENT,
+    BannedAddress,
 )
 
 FOLLOW_MILLISECONDS: Final = 1_000
@@ -44,6 +49,7 @@ class AccessFeed:
     def __init__(self, loop: EventLoop, rules: Rules, log: Log) -> None:
         """`rules` are in force until others are published, and fill what those leave out."""
         self.table = AccessTable()
+        self.banned = BannedAddresses()
         self.rules = rules
         self.loaded = False
         self.seq = 0
@@ -57,8 +63,14 @@ class AccessFeed:
         self._fresh_source: bytes | None = None
         self._keys: deque[bytes] = deque()
         self._again_at = 0.0
+        self._heard_at = loop.now
         self._doubts = 0
         loop.on_tick(self._tick)
+
+    @property
+    def age(self) -> float:
+        """Seconds since Redis last said something of the feed; about a second when all is well."""
+        return self._loop.now - self._heard_at
 
     def attach(self, link: RedisLink) -> None:
         """Use this link; its owner calls `link_up` and `link_down`."""
@@ -93,11 +105,25 @@ class AccessFeed:
             self._again_at = self._loop.now + _PAUSE_SECONDS
             return
         self._ask(self._got_rules, "GET", ACCESS_RULES)
+        self._ask(self._got_addresses, "HGETALL", ACCESS_ADDRESSES)
         self._scan(b"0")
 
     def _got_rules(self, reply: Reply) -> None:
         if isinstance(reply, bytes):
             self._apply_rules(reply)
+
+    def _got_addresses(self, reply: Reply) -> None:
+        if not isinstance(reply, list):
+            self._restart("the banned addresses could not be read")
+            return
+        words = [word for word in reply if isinstance(word, bytes)]
+        fresh = BannedAddresses()
+        try:
+            fresh.load(dict(zip(words[::2], words[1::2], strict=False)))
+        except struct.error:
+            self._log("access.torn_addresses")
+            return
+        self.banned = fresh
 
     def _scan(self, cursor: bytes) -> None:
         self._ask(self._got_keys, "SCAN", cursor, "MATCH", "access:*:*", "COUNT", 1_000)
@@ -139,6 +165,7 @@ class AccessFeed:
         self.table, self._fresh = self._fresh, AccessTable()
         self.seq, self._source = self._fresh_seq, self._fresh_source
         self.loaded = True
+        self._heard_at = self._loop.now
         self._doubts = 0
         self._log("access.loaded", seq=self.seq)
         self._follow()
@@ -166,6 +193,7 @@ class AccessFeed:
         )
 
     def _got_changes(self, reply: Reply) -> None:
+        self._heard_at = self._loop.now
         match reply:
             case None:
                 self._ask(self._got_newest, "XREVRANGE", ACCESS_CHANGES, "+", "-", "COUNT", 1)
@@ -241,6 +269,8 @@ class AccessFeed:
                 self.table.put_accounts(entry)
             elif kind == CHANGE_TORRENT:
                 self.table.put_torrents(entry)
+            elif kind == CHANGE_ADDRESS:
+                self.banned.apply(BannedAddress._make(BANNED_ADDRESS.unpack(entry)))
             elif kind == CHANGE_RULES:
                 self._apply_rules(entry)
         except struct.error:

@@ -117,9 +117,26 @@ class EventStream:
         return not self._records and not self._flying
 
     @property
+    def reached(self) -> int | None:
+        """Number of the entry that ends with the last record taken; None while it gathers."""
+        return self._number if not self._records else None
+
+    @property
+    def acknowledged(self) -> int:
+        """Number of the last entry that is stored with all before it."""
+        return self._flying[0].number - 1 if self._flying else self._number
+
+    @property
     def waiting(self) -> int:
         """Answers held back at the moment."""
         return self._held
+
+    @property
+    def lag(self) -> float:
+        """Seconds the oldest record waits for its acknowledgement, 0 when none does."""
+        if self._flying:
+            return self._loop.now - self._flying[0].since
+        return self._loop.now - self._since if self._records else 0.0
 
     def append(self, record: bytes) -> None:
         """Take a record; it will be written, in this order."""
@@ -170,6 +187,7 @@ class EventStream:
         batch = _Batch(self._number, block, self._answers, self._since)
         self._counters.batches += 1
         self._counters.records += len(self._records)
+        self._counters.batch_sizes.observe(len(self._records))
         self._records, self._answers = [], []
         self._flying.append(batch)
         self._send(batch)
@@ -207,6 +225,7 @@ class EventStream:
         while self._flying and self._flying[0].state == _STORED:
             stored = self._flying.popleft()
             self._held -= len(stored.answers)
+            self._counters.latency.observe(self._loop.now - stored.since, len(stored.answers))
             for answer in stored.answers:
                 answer.deliver()
 

@@ -13,17 +13,21 @@ from tracker.forwarded_frames import (
     KIND_ANNOUNCE,
     KIND_ANSWERED,
     KIND_REFUSED,
+    KIND_SCRAPE,
     BrokenFrame,
     ForwardedAnnounce,
     pack_frame,
     pack_refusal,
     split_frames,
     unpack_announce,
+    unpack_scrape,
 )
 from tracker.logic import Logic
 from tracker.protocol.bencode import V4_SIZE, write_listed_reply, write_reply
 from tracker.protocol.refusals import Refusal, unavailable
+from tracker.protocol.scrape import pack_figures
 from tracker.protocol.udp_packets import write_announced
+from tracker.scrapes import Scrapes
 from tracker.wire import PROTOCOL_UDP
 
 _READ_SIZE: Final = 1 << 18
@@ -73,6 +77,7 @@ class ForwardServer:
         *,
         logic: Logic,
         stream: EventStream,
+        scrapes: Scrapes,
         owns: Callable[[bytes], bool],
         counters: Counters,
         log: Log,
@@ -82,6 +87,7 @@ class ForwardServer:
         self._owns = owns
         self._logic = logic
         self._stream = stream
+        self._scrapes = scrapes
         self._counters = counters
         self._log = log
         self._listener: socket.socket | None = None
@@ -147,9 +153,14 @@ class ForwardServer:
             self._drop(link)
 
     def _serve(self, link: _Link, kind: int, number: int, body: bytes) -> None:
-        if kind != KIND_ANNOUNCE:
+        if kind not in {KIND_ANNOUNCE, KIND_SCRAPE}:
             raise BrokenFrame("a question of an unknown kind")
         try:
+            if kind == KIND_SCRAPE:
+                hashes, passkey, address, _ = unpack_scrape(body)
+                figures = self._scrapes.figures(hashes, passkey, address)
+                link.outgoing += pack_frame(KIND_ANSWERED, number, pack_figures(figures))
+                return
             answer = self._announce(unpack_announce(body))
         except Refusal as refusal:
             self._counters.refuse(refusal.code)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tracker.addresses import AddressReader
-from tracker.counters import Counters
+from tracker.counters import UNREAD, Counters
 from tracker.event_loop import EXCLUSIVE, READABLE, WRITABLE, EventLoop
 from tracker.event_stream import EventStream
 from tracker.forwarded_frames import ForwardedAnnounce
 from tracker.forwarding import Forwarder
+from tracker.http_pages import HttpPages
 from tracker.logic import Logic
 from tracker.protocol.announce import parse_announce
 from tracker.protocol.bencode import write_failure, write_listed_reply, write_reply
@@ -26,7 +26,8 @@ from tracker.protocol.http_requests import (
     write_response,
     write_status,
 )
-from tracker.protocol.refusals import Refusal, unavailable
+from tracker.protocol.refusals import Refusal, address_unknown, unavailable
+from tracker.proxies import TrustedProxies
 from tracker.wire import PROTOCOL_HTTP
 
 _ACCEPTS_A_ROUND: Final = 64
@@ -52,12 +53,14 @@ class _Connection:
     __slots__ = (
         "address",
         "busy",
+        "client",
         "close",
         "deadline",
         "descriptor",
         "head",
         "incoming",
         "outgoing",
+        "proxied",
         "server",
         "watched",
     )
@@ -68,6 +71,8 @@ class _Connection:
         self.server = server
         self.descriptor = descriptor
         self.address = address
+        self.client: bytes | None = address
+        self.proxied = False
         self.deadline = deadline
         self.incoming = b""
         self.outgoing = b""
@@ -86,21 +91,31 @@ class _Connection:
 
     def relay(self, body: bytes) -> None:
         """Another shard has answered."""
+        self.answer(body)
+
+    def answer(self, body: bytes, content_type: bytes = b"text/plain") -> None:
+        """Send a 200."""
         if self.head is not None:
-            self.outgoing = write_response(body, self.head)
+            self.outgoing = write_response(body, self.head, content_type)
         self.server.send(self)
+
+    def fail(self, status: int, body: bytes = b"", content_type: bytes = b"text/plain") -> None:
+        """Send another status and end the connection."""
+        self.close = True
+        self.outgoing = write_status(status, body, content_type)
+        self.server.send(self)
+
+    def wait(self) -> None:
+        """Take no further request until the answer is there."""
+        self.busy = True
 
     def turn_down(self, refusal: Refusal) -> None:
         """Send a refusal instead of the answer."""
-        if self.head is not None:
-            self.outgoing = write_response(
-                write_failure(refusal.text, refusal.retry_minutes), self.head
-            )
-        self.server.send(self)
+        self.answer(write_failure(refusal.text, refusal.retry_minutes))
 
 
 class HttpServer:
-    """Serves `/announce/<key>`, `/announce?passkey=` and `/health` on the shard's loop."""
+    """Serves `/announce/<key>`, `/announce?passkey=` and our pages on the shard's loop."""
 
     def __init__(
         self,
@@ -110,19 +125,18 @@ class HttpServer:
         stream: EventStream,
         limits: HttpLimits,
         counters: Counters,
-        health: Callable[[], dict[str, object]],
+        pages: HttpPages,
+        proxies: TrustedProxies,
         forwarder: Forwarder | None = None,
     ) -> None:
-        """`health` gives the fields of /health; a false `ok` among them makes it a 503.
-
-        `forwarder` is there where other shards own some of the torrents.
-        """
+        """`forwarder` is there where other shards own some of the torrents."""
         self._loop = loop
         self._logic = logic
         self._stream = stream
         self._limits = limits
         self._counters = counters
-        self._health = health
+        self._pages = pages
+        self._proxies = proxies
         self._forwarder = forwarder
         self._listening: dict[int, socket.socket] = {}
         self._connections: dict[int, _Connection] = {}
@@ -186,14 +200,18 @@ class HttpServer:
                 # Nothing more to accept, or no descriptor left: come again next round.
                 return
             os.set_blocking(accepted, False)
-            self._open(accepted, self._addresses.read(where))
+            if listener.family == socket.AF_UNIX:
+                # Only a proxy of ours can reach it; it tells whose request it is.
+                self._open(accepted, b"")
+            else:
+                self._open(accepted, self._addresses.read(where))
 
     def _open(self, descriptor: int, address: bytes) -> None:
         count = self._by_address.get(address, 0)
-        if (
-            count >= self._limits.connections_per_address
-            or len(self._connections) >= self._limits.connections
-        ):
+        proxied = not address or self._proxies.trusts(address)
+        if (count >= self._limits.connections_per_address and not proxied) or len(
+            self._connections
+        ) >= self._limits.connections:
             self._counters.connections_refused += 1
             os.close(descriptor)
             return
@@ -201,6 +219,7 @@ class HttpServer:
         self._by_address[address] = count + 1
         deadline = self._loop.now + self._limits.header_seconds
         connection = _Connection(self, descriptor, address, deadline)
+        connection.proxied = proxied
         self._connections[descriptor] = connection
         self._read(connection)
 
@@ -257,21 +276,25 @@ class HttpServer:
             self._fail(connection, bad.status)
             return
         connection.head = head
+        if connection.proxied:
+            connection.client = self._proxies.client(connection.address, raw)
         if head.path.startswith(_ANNOUNCE) and head.path[9:10] in {b"", b"/"}:
             self._announce(connection, head)
-        elif head.path == b"/health":
-            self._answer_health(connection, head)
         else:
-            self._fail(connection, 404)
+            self._pages.serve(connection, head, raw)
 
     def _announce(self, connection: _Connection, head: RequestHead) -> None:
+        kind = UNREAD
         try:
             request = parse_announce(head.query)
             passkey = head.path[10:]
             if passkey and request.passkey:
                 raise Refusal("passkey_twice", "Passkey given twice")
             passkey = passkey or request.passkey
-            address = connection.address
+            kind = request.event
+            address = connection.client
+            if address is None:
+                raise address_unknown()
             if self._forwarder is not None and self._forwarder.takes(
                 ForwardedAnnounce(request, passkey, address, PROTOCOL_HTTP), connection
             ):
@@ -279,7 +302,7 @@ class HttpServer:
                 return
             answer = self._logic.announce(request, passkey, address, PROTOCOL_HTTP)
         except Refusal as refusal:
-            self._counters.refuse(refusal.code)
+            self._counters.refuse(refusal.code, PROTOCOL_HTTP, kind)
             connection.outgoing = write_response(
                 write_failure(refusal.text, refusal.retry_minutes), head
             )
@@ -292,16 +315,6 @@ class HttpServer:
         connection.outgoing = write_response(body, head)
         connection.busy = True
         self._stream.hold(connection)
-
-    def _answer_health(self, connection: _Connection, head: RequestHead) -> None:
-        fields = self._health()
-        body = json.dumps(fields).encode("ascii")
-        if fields.get("ok"):
-            connection.outgoing = write_response(body, head, b"application/json")
-        else:
-            connection.close = True
-            connection.outgoing = write_status(503, body, b"application/json")
-        self.send(connection)
 
     def _fail(self, connection: _Connection, status: int) -> None:
         """Answer with another status than 200 and end the connection."""

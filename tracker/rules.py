@@ -12,6 +12,7 @@ VICTIM_PORTS: Final = frozenset(
     (22, 23, 25, 53, 110, 123, 135, 139, 143, 161, 389, 445, 465, 587, 993, 995, 3389)
 )
 SEATS_LIMIT: Final = 8
+_PEER_ID: Final = 20
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Rules:
     """Seconds, peers and announces, as in the design, section 5.
 
     In `access:rules` they stand under the same names in camelCase: interval, minInterval,
-    numwantDefault, numwantMax, seats, announcesPerMinute.
+    numwantDefault, numwantMax, seats, announcesPerMinute, allowedClients, deniedClients.
     """
 
     interval: int = 1800
@@ -32,6 +33,9 @@ class Rules:
     announces_per_minute: int = 200
     """Per member and address; 0 switches the limit off."""
     refused_ports: frozenset[int] = VICTIM_PORTS
+    allowed_clients: tuple[bytes, ...] = ()
+    """Starts of the peer ids that are welcome; none named means all."""
+    denied_clients: tuple[bytes, ...] = ()
 
     @property
     def peer_life(self) -> int:
@@ -66,7 +70,25 @@ def read_rules(published: bytes, base: Rules) -> Rules:
         if not isinstance(value, int) or not lowest <= value <= highest:
             raise ValueError(f"the access rule {name} is out of bounds")
         changes[field] = value
-    return _with_changes(base, changes)
+    return replace(
+        _with_changes(base, changes),
+        allowed_clients=_read_clients(found, "allowedClients", base.allowed_clients),
+        denied_clients=_read_clients(found, "deniedClients", base.denied_clients),
+    )
+
+
+def _read_clients(
+    found: dict[str, object], name: str, base: tuple[bytes, ...]
+) -> tuple[bytes, ...]:
+    """Starts of peer ids, each a text of 1 to 20 Latin-1 characters. Raises ValueError."""
+    listed = found.get(name)
+    if listed is None:
+        return base
+    if not isinstance(listed, list) or not all(
+        isinstance(start, str) and 0 < len(start) <= _PEER_ID for start in listed
+    ):
+        raise ValueError(f"the access rule {name} is no list of peer id prefixes")
+    return tuple(start.encode("latin-1") for start in listed)
 
 
 def _with_changes(base: Rules, changes: dict[str, int]) -> Rules:

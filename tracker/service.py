@@ -17,6 +17,7 @@ from tracker.event_stream import Log
 from tracker.forwarding import ShardPlace
 from tracker.lease import process_mark
 from tracker.protocol.passkeys import PasskeyCheck
+from tracker.proxies import TrustedProxies
 from tracker.resp import parse_redis_url
 from tracker.rules import SEATS_LIMIT
 from tracker.shard import Shard, ShardNumbers
@@ -37,6 +38,8 @@ class TrackerConfig:
     redis_url: str = field(repr=False)
     passkey_keys: Mapping[int, bytes] = field(repr=False)
     connection_id_keys: Mapping[int, bytes] = field(repr=False)
+    metrics_token: bytes | None = field(default=None, repr=False)
+    """What /metrics asks for; without one only this machine and trusted proxies may read it."""
     place: ShardPlace = field(default_factory=ShardPlace)
     numbers: ShardNumbers = field(default_factory=ShardNumbers)
     own_process: bool = True
@@ -46,6 +49,7 @@ class TrackerConfig:
         if not 1 <= self.numbers.rules.seats <= SEATS_LIMIT:
             raise ValueError(f"seats must be 1 to {SEATS_LIMIT}")
         parse_redis_url(self.redis_url)
+        TrustedProxies(self.numbers.trusted_proxies)
 
 
 class TrackerService:
@@ -109,6 +113,7 @@ class TrackerService:
             clock=ShardClock(started.last_at).now,
             passkeys=PasskeyCheck(self._config.passkey_keys),
             connection_ids=ConnectionIds(self._config.connection_id_keys, time.time),
+            metrics_token=self._config.metrics_token,
             counters=self.counters,
             log=self._log,
         )

@@ -16,12 +16,16 @@ from tracker.event_loop import EventLoop
 from tracker.event_stream import EventStream, Log
 from tracker.forward_server import ForwardServer
 from tracker.forwarding import Forwarder, ShardPlace
+from tracker.http_pages import HttpPages
 from tracker.http_server import HttpLimits, HttpServer
 from tracker.logic import Logic
+from tracker.metrics import MetricsAccess, TrackerMetrics
 from tracker.protocol.passkeys import PasskeyCheck
+from tracker.proxies import TrustedProxies
 from tracker.redis_link import RedisLink
 from tracker.resp import RedisAddress, Reply
 from tracker.rules import Rules
+from tracker.scrapes import Scrapes
 from tracker.start import StartedShard
 from tracker.stop import StopFlag
 from tracker.udp_server import UdpServer
@@ -37,6 +41,8 @@ class ShardNumbers:
 
     rules: Rules = field(default_factory=Rules)
     limits: HttpLimits = field(default_factory=HttpLimits)
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and ranges (CIDR) whose X-Forwarded-For is believed."""
     pending_answers: int = 8192
     pending_seconds: float = 2.0
 
@@ -54,6 +60,7 @@ class Shard:
         clock: Callable[[], int],
         passkeys: PasskeyCheck,
         connection_ids: ConnectionIds,
+        metrics_token: bytes | None,
         counters: Counters,
         log: Log,
     ) -> None:
@@ -94,21 +101,39 @@ class Shard:
                 counters=counters,
                 log=log,
             )
+        scrapes = Scrapes(
+            access=self._access,
+            swarms=swarms,
+            passkeys=passkeys,
+            clock=clock,
+            forwarder=self._forwarder,
+            shard=place.shard,
+        )
         self._forwarded = ForwardServer(
             loop,
             logic=self._logic,
             stream=self._stream,
+            scrapes=scrapes,
             owns=self._owns,
             counters=counters,
             log=log,
         )
+        proxies = TrustedProxies(numbers.trusted_proxies)
         self._http = HttpServer(
             loop,
             logic=self._logic,
             stream=self._stream,
             limits=numbers.limits,
             counters=counters,
-            health=self.health,
+            pages=HttpPages(
+                scrapes=scrapes,
+                health=self.health,
+                metrics=TrackerMetrics(counters, self._gauges, place.shard).render,
+                metrics_access=MetricsAccess(proxies, metrics_token),
+                rules=lambda: self._access.rules,
+                counters=counters,
+            ),
+            proxies=proxies,
             forwarder=self._forwarder,
         )
         self._udp = UdpServer(
@@ -117,6 +142,7 @@ class Shard:
             stream=self._stream,
             ids=connection_ids,
             counters=counters,
+            scrapes=scrapes,
             forwarder=self._forwarder,
         )
         # What was gathered in a round leaves after its requests, also the pipelined ones.
@@ -183,6 +209,23 @@ class Shard:
             "waiting": self._stream.waiting,
             "forwarding": self._forwarder.waiting if self._forwarder is not None else 0,
             "counters": self._counters.as_fields(),
+        }
+
+    def _gauges(self) -> dict[str, tuple[float, str]]:
+        """Values of the moment for the metrics, each with its meaning."""
+        redis = self._stream_link.up and self._stream.accepting
+        forwarding = self._forwarder.waiting if self._forwarder is not None else 0
+        return {
+            "peers": (self._swarms.peers, "Peers in all swarms."),
+            "swarms": (len(self._swarms.by_torrent), "Torrents with peers."),
+            "open_connections": (self._http.open, "Connections open now."),
+            "answers_waiting": (self._stream.waiting, "Announces whose record is on its way."),
+            "forwarding": (forwarding, "Requests other shards have not answered yet."),
+            "redis_up": (redis, "Whether records can be written to Redis."),
+            "redis_lag_seconds": (self._stream.lag, "Age of the oldest unacknowledged record."),
+            "access_loaded": (self._access.loaded, "Whether members and torrents are known."),
+            "access_seq": (self._access.seq, "Change of the access feed known last."),
+            "access_age_seconds": (self._access.age, "Time since the access feed was heard."),
         }
 
     def _link(

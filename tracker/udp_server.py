@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tracker.addresses import AddressReader
 from tracker.connection_ids import ConnectionIds
-from tracker.counters import Counters
+from tracker.counters import CONNECT, SCRAPE, UNREAD, Counters
 from tracker.event_loop import READABLE, EventLoop
 from tracker.event_stream import EventStream
 from tracker.forwarded_frames import ForwardedAnnounce
@@ -16,6 +16,12 @@ from tracker.forwarding import Forwarder
 from tracker.logic import Logic
 from tracker.protocol.bencode import V4_SIZE
 from tracker.protocol.refusals import Refusal, unavailable
+from tracker.protocol.scrape import (
+    Figures,
+    ScrapeRequest,
+    parse_scrape_packet,
+    write_scraped,
+)
 from tracker.protocol.udp_packets import (
     ACTION_ANNOUNCE,
     ACTION_CONNECT,
@@ -26,6 +32,7 @@ from tracker.protocol.udp_packets import (
     write_connected,
     write_error,
 )
+from tracker.scrapes import Scrapes
 from tracker.wire import PROTOCOL_UDP
 
 _DATAGRAMS_A_ROUND: Final = 128
@@ -73,7 +80,9 @@ class _UdpAnswer:
 
 
 class UdpServer:
-    """Serves connect and announce on the shard's loop; scrape is refused, as it has no key.
+    """Serves connect, announce and scrape on the shard's loop.
+
+    BEP 15 leaves a scrape no place for a key; one without the options of BEP 41 is refused.
 
     Until a connection id proved the sender's address, no answer is longer than its request;
     what is no request gets none.
@@ -87,6 +96,7 @@ class UdpServer:
         stream: EventStream,
         ids: ConnectionIds,
         counters: Counters,
+        scrapes: Scrapes,
         forwarder: Forwarder | None = None,
     ) -> None:
         """`forwarder` is there where other shards own some of the torrents."""
@@ -95,6 +105,7 @@ class UdpServer:
         self._stream = stream
         self._ids = ids
         self._counters = counters
+        self._scrapes = scrapes
         self._forwarder = forwarder
         self._listening: dict[int, socket.socket] = {}
         self._addresses = AddressReader()
@@ -140,23 +151,26 @@ class UdpServer:
             return
         address = self._addresses.read(where)
         if head.action == ACTION_CONNECT:
+            self._counters.answer(PROTOCOL_UDP, CONNECT)
             answer = write_connected(head.transaction_id, self._ids.issue(address))
         elif not self._ids.proves(head.connection_id, address):
-            self._counters.refuse("connection_id")
+            self._counters.refuse("connection_id", PROTOCOL_UDP)
             answer = write_error(head.transaction_id, _EXPIRED)
         elif head.action == ACTION_ANNOUNCE:
             self._announce(listener, packet, where, head, address)
             return
         else:
-            self._counters.refuse("scrape")
-            answer = write_error(head.transaction_id, _NO_SCRAPE)
+            self._scrape(listener, packet, where, head, address)
+            return
         self.send(listener, answer, where)
 
     def _announce(
         self, listener: socket.socket, packet: bytes, where: Any, head: PacketHead, address: bytes
     ) -> None:
+        kind = UNREAD
         try:
             request = parse_announce_packet(packet)
+            kind = request.event
             if self._forwarder is not None:
                 forwarded = ForwardedAnnounce(
                     request, request.passkey, address, PROTOCOL_UDP, head.transaction_id
@@ -166,8 +180,53 @@ class UdpServer:
                     return
             answer = self._logic.announce(request, request.passkey, address, PROTOCOL_UDP)
         except Refusal as refusal:
-            self._counters.refuse(refusal.code)
+            self._counters.refuse(refusal.code, PROTOCOL_UDP, kind)
             self.send(listener, write_error(head.transaction_id, refusal.text), where)
             return
         reply = write_announced(head.transaction_id, answer.reply, by_v4=len(address) == _V4)
         self._stream.hold(_UdpAnswer(self, listener, where, head.transaction_id, reply))
+
+    def _scrape(
+        self, listener: socket.socket, packet: bytes, where: Any, head: PacketHead, address: bytes
+    ) -> None:
+        answer = _UdpScrape(self, listener, where, head.transaction_id)
+        try:
+            answer.request = request = parse_scrape_packet(packet)
+            if not request.passkey:
+                raise Refusal("scrape", _NO_SCRAPE)
+            self._scrapes.ask(request, address, PROTOCOL_UDP, answer)
+        except Refusal as refusal:
+            answer.turn_down(refusal)
+
+    def count_scrape(self, refusal: Refusal | None) -> None:
+        """Count a scrape by its outcome."""
+        if refusal is None:
+            self._counters.answer(PROTOCOL_UDP, SCRAPE)
+        else:
+            self._counters.refuse(refusal.code, PROTOCOL_UDP, SCRAPE)
+
+
+class _UdpScrape:
+    """A scrape that may wait for other shards."""
+
+    __slots__ = ("listener", "request", "server", "transaction_id", "where")
+
+    def __init__(
+        self, server: UdpServer, listener: socket.socket, where: Any, transaction_id: bytes
+    ) -> None:
+        self.server = server
+        self.listener = listener
+        self.where = where
+        self.transaction_id = transaction_id
+        self.request = ScrapeRequest((), b"")
+
+    def scraped(self, figures: Figures) -> None:
+        """Send the figures."""
+        self.server.count_scrape(None)
+        packet = write_scraped(self.transaction_id, self.request.hashes, figures)
+        self.server.send(self.listener, packet, self.where)
+
+    def turn_down(self, refusal: Refusal) -> None:
+        """Send a refusal."""
+        self.server.count_scrape(refusal)
+        self.server.send(self.listener, write_error(self.transaction_id, refusal.text), self.where)

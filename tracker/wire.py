@@ -19,7 +19,7 @@ FIELD_RECORDS: Final = b"b"
 # torrent   uint32  torrent number
 # account   uint32  account number
 # peer      20 B    peer id as sent
-# key       uint32  first 4 bytes of BLAKE2b of the `key` parameter, 0 when none was sent
+# key       uint32  CRC-32 of the `key` parameter, 0 when none was sent
 # up, down, left  uint64  totals as claimed by the client, bytes; `left` UNKNOWN_LEFT when not told
 # event     uint8   EVENT_*
 # family    uint8   4 or 6
@@ -91,6 +91,59 @@ def epoch_name(layout: int, shard: int) -> str:
     return f"shard-epoch:{{{layout}.{shard}}}"
 
 
+def history_name(layout: int, shard: int) -> str:
+    """Redis key with a random word: a stream that was lost and begun again has another one."""
+    return f"shard-history:{{{layout}.{shard}}}"
+
+
+def snapshots_name(layout: int, shard: int) -> str:
+    """Redis key in which a running tracker states its last two snapshots, with a time to live."""
+    return f"shard-snapshots:{{{layout}.{shard}}}"
+
+
+def trimmed_name(layout: int, shard: int) -> str:
+    """Redis key of the StreamPoint before which entries were trimmed."""
+    return f"shard-trimmed:{{{layout}.{shard}}}"
+
+
+class StreamPoint(NamedTuple):
+    """A place in a stream: an entry's id, and the shard's time then in microseconds."""
+
+    entry_id: str
+    at: int
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """The id as numbers, to compare."""
+        epoch, _, number = self.entry_id.partition("-")
+        return int(epoch), int(number)
+
+
+def pack_points(*points: StreamPoint) -> bytes:
+    """Stream points as words: id, time, id, time."""
+    return " ".join(f"{point.entry_id} {point.at}" for point in points).encode("ascii")
+
+
+def unpack_points(packed: bytes | None) -> list[StreamPoint]:
+    """The points of `pack_points`, oldest first; none where it is something else."""
+    words = (packed or b"").decode("ascii", "replace").split()
+    points = [
+        StreamPoint(*pair) for pair in zip(words[::2], map(_whole, words[1::2]), strict=False)
+    ]
+    if len(words) % 2 or any(point.at < 0 or not _is_id(point.entry_id) for point in points):
+        return []
+    return points
+
+
+def _whole(word: str) -> int:
+    return int(word) if word.isdecimal() else -1
+
+
+def _is_id(word: str) -> bool:
+    epoch, dash, number = word.partition("-")
+    return bool(dash) and epoch.isdecimal() and number.isdecimal()
+
+
 LAYOUTS: Final = "tracker-layouts"
 """Redis hash of the layouts, by their number: how many shards each has. The highest is in force."""
 
@@ -119,6 +172,16 @@ CHANGE_ENTRY: Final = b"e"
 CHANGE_ACCOUNT: Final = b"a"
 CHANGE_TORRENT: Final = b"t"
 CHANGE_RULES: Final = b"r"
+CHANGE_ADDRESS: Final = b"b"
+ACCESS_ADDRESSES: Final = "access:addresses"
+"""Redis hash of banned networks: BANNED_NETWORK to BANNED_UNTIL."""
+
+# length of the prefix (of 128 bits), network (IPv4 as ::ffff:a.b.c.d)
+BANNED_NETWORK: Final = struct.Struct("<B16s")
+# end in seconds since 1970, 0 for ever
+BANNED_UNTIL: Final = struct.Struct("<Q")
+# a change: both, and 1 where the ban is in force, 0 where it is lifted
+BANNED_ADDRESS: Final = struct.Struct("<B16sQ?")
 
 ACCOUNT: Final = struct.Struct("<IHBxIIII")
 ACCOUNT_SIZE: Final = 24
@@ -158,6 +221,15 @@ class TorrentEntry(NamedTuple):
     canonical: bytes
     alias: bytes
     state: int
+
+
+class BannedAddress(NamedTuple):
+    """A ban of a network: bits of its prefix, 16 bytes, end in seconds (0: none), in force."""
+
+    length: int
+    network: bytes
+    until: int
+    active: bool
 
 
 def pack_account(entry: AccountEntry) -> bytes:

@@ -137,7 +137,7 @@ def test_half_closed_client_gets_its_answer(connection: socket.socket) -> None:
         (b"POST /announce HTTP/1.1\r\n\r\n", b"405"),
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\n\r\n", b"404"),
-        (b"GET /scrape HTTP/1.1\r\n\r\n", b"404"),
+        (b"GET /scraped HTTP/1.1\r\n\r\n", b"404"),
         (b"GET /announcer HTTP/1.1\r\n\r\n", b"404"),
         (b"GET / HTTP/3\r\n\r\n", b"505"),
         (b"GET /" + b"x" * 4096 + b" HTTP/1.1\r\n\r\n", b"431"),

@@ -17,6 +17,7 @@ from tests.tracker.running_tracker import (
 )
 from tracker import wire
 from tracker.access_table import AccessTable
+from tracker.banned_addresses import BannedAddresses
 from tracker.counters import Counters
 from tracker.logic import Answer, Logic
 from tracker.protocol.announce import NUMWANT_DEFAULT, AnnounceRequest
@@ -42,6 +43,7 @@ class Sink:
 class Access:
     table: AccessTable = field(default_factory=AccessTable)
     rules: Rules = field(default_factory=Rules)
+    banned: BannedAddresses = field(default_factory=BannedAddresses)
     loaded: bool = True
 
 

@@ -10,6 +10,7 @@ HEAD_END: Final = b"\r\n\r\n"
 
 _TEXTS: Final = {
     400: b"Bad Request",
+    403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
     408: b"Request Timeout",
@@ -73,6 +74,12 @@ def _read_connection(headers: bytes) -> bytes:
             raise BadRequest(400)
     at = headers.find(b"\r\nconnection:")
     return _value_at(headers, at + 13) if at >= 0 else b""
+
+
+def find_header(head: bytes, name: bytes) -> bytes:
+    """The value of the first header of that (lower-case) name in a raw head, empty without."""
+    at = head.lower().find(b"\r\n%b:" % name)
+    return _value_at(head, at + len(name) + 3) if at >= 0 else b""
 
 
 def _value_at(headers: bytes, start: int) -> bytes:

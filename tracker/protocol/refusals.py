@@ -17,6 +17,11 @@ class Refusal(Exception):
         self.retry_minutes = retry_minutes
 
 
+def address_unknown() -> Refusal:
+    """A proxy of ours does not tell whose request it is, so no peer can be made of it."""
+    return Refusal("address_unknown", "The proxy does not say which address you have.")
+
+
 def unavailable() -> Refusal:
     """The event stream takes nothing at the moment, so no announce may be confirmed."""
     return Refusal("unavailable", "The tracker cannot record announces at the moment.", 1)

@@ -107,7 +107,7 @@ def read_passkey_option(packet: bytes) -> bytes:
     """
     if len(packet) == ANNOUNCE_SIZE:
         return b""
-    path, _, query = _read_url(packet).partition(b"?")
+    path, _, query = read_url_options(packet, ANNOUNCE_SIZE).partition(b"?")
     in_path = path[len(_ANNOUNCE_PATH) :] if path.startswith(_ANNOUNCE_PATH) else b""
     pairs = [pair.partition(b"=") for pair in query.split(b"&")]
     given = [value for name, _, value in pairs if name == b"passkey"]
@@ -121,10 +121,13 @@ def read_passkey_option(packet: bytes) -> bytes:
     return in_path or in_query
 
 
-def _read_url(packet: bytes) -> bytes:
-    """Path and query: the URL data options one after the other; unknown options are skipped."""
+def read_url_options(packet: bytes, at: int) -> bytes:
+    """Path and query in the options that start `at`: the URL parts one after the other.
+
+    Unknown options are skipped. Raises Refusal.
+    """
     url = b""
-    at, end = ANNOUNCE_SIZE, len(packet)
+    end = len(packet)
     while at < end and packet[at] != _END:
         kind = packet[at]
         at += 1
