@@ -50,3 +50,7 @@ class SettingsRefused(OperatorError):
 
 class ProcessDidNotStart(OperatorError):
     """One of our own processes ended, or was not ready in time."""
+
+
+class NotRunning(OperatorError):
+    """A command for a running installation, and none runs here."""
