@@ -16,7 +16,12 @@ from ops.child import ChildSpec
 from ops.data_folder import kept_secret, lock_file, prepare_folder
 from ops.failures import ProcessDidNotStart
 from ops.inherited import HTTP, SHARD, UDP, Sockets
-from ops.listening import open_listeners, open_shard_link, open_udp_groups
+from ops.listening import (
+    open_announce_listeners,
+    open_listeners,
+    open_shard_link,
+    open_udp_groups,
+)
 from ops.migrations.server import log_facts
 from ops.run_state import (
     UP_LOCK,
@@ -135,7 +140,7 @@ def open_sockets(settings: Settings, stack: ExitStack) -> dict[str, Sockets]:
         return sockets
 
     api = kept(open_listeners(network, network.api_port, port_key="TRACKARR_API_PORT"))
-    http = kept(open_listeners(network, network.tracker_port, port_key="TRACKARR_TRACKER_PORT"))
+    http = kept(open_announce_listeners(network, settings.tracker.socket))
     groups = [kept(group) for group in open_udp_groups(network, shards)]
     opened: dict[str, Sockets] = {"api": {HTTP: api}}
     for shard, udp in enumerate(groups):

@@ -28,6 +28,53 @@ def open_listeners(network: NetworkSettings, port: int, *, port_key: str) -> lis
     return _open_all(network, port, port_key, _listener)
 
 
+def open_announce_listeners(network: NetworkSettings, path: Path | None) -> list[socket.socket]:
+    """What HTTP announces come in by: the tracker's port, and a unix socket where one is set.
+
+    Raises PortTaken.
+    """
+    listeners = open_listeners(network, network.tracker_port, port_key="TRACKARR_TRACKER_PORT")
+    if path is not None:
+        try:
+            listeners.append(open_unix_listener(path))
+        except PortTaken:
+            for listener in listeners:
+                listener.close()
+            raise
+    return listeners
+
+
+def open_unix_listener(path: Path) -> socket.socket:
+    """A listening unix socket at `path`, non-blocking; a file a dead program left is replaced.
+
+    Its owner and group may connect. Raises PortTaken when another program listens there or it
+    can't be made.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError:
+            # Not there, which is right, or no place for a socket, which bind will tell.
+            pass
+        else:
+            raise PortTaken(f"Another program listens on TRACKARR_TRACKER_SOCKET {path}.")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o660)
+        listener.listen(BACKLOG)
+        listener.settimeout(0)
+    except OSError as error:
+        listener.close()
+        reason = error.strerror or str(error)
+        raise PortTaken(
+            f"The unix socket TRACKARR_TRACKER_SOCKET {path} can't be made: {reason}."
+        ) from None
+    return listener
+
+
 def open_udp_sockets(network: NetworkSettings) -> list[socket.socket]:
     """UDP sockets on the UDP port of each bound address, non-blocking, as `open_listeners`."""
     return _open_all(network, network.udp_port, _UDP_KEY, _udp_socket)

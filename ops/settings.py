@@ -276,6 +276,16 @@ class TrackerSettings(SettingsGroup):
     pending_seconds: float = Field(
         default=2.0, gt=0, le=30, description="Seconds an answer may wait for Redis."
     )
+    socket: Path | None = Field(
+        default=None,
+        description="Unix socket for HTTP announces through a reverse proxy on this host, which "
+        "must set X-Forwarded-For; absent means none.",
+    )
+    metrics_token: Secret = Field(
+        default=None,
+        description="What readers of the tracker's /metrics send as `Authorization: Bearer`; "
+        "absent means only this host and trusted proxies may read.",
+    )
     snapshot_seconds: int = Field(
         default=60, ge=5, le=3600, description="Seconds between snapshots of the swarms."
     )

@@ -9,8 +9,9 @@ import structlog
 from ops.container.process import redis_url, stop_on_signals
 from ops.inherited import HTTP, SHARD, UDP, inherited
 from ops.keyring_file import KeyringFile
-from ops.listening import open_listeners, open_shard_link, open_udp_sockets
+from ops.listening import open_announce_listeners, open_shard_link, open_udp_sockets
 from ops.readiness import announce_prepared, announce_ready
+from ops.run_state import secret_value
 from ops.settings import Settings
 from tracker.forwarding import ShardPlace
 from tracker.http_server import HttpLimits
@@ -27,7 +28,7 @@ def run(settings: Settings) -> None:
     place = ShardPlace(processes.tracker_shard, processes.tracker_shards, settings.storage.run_dir)
     sockets, udp_sockets, links = inherited(HTTP), inherited(UDP), inherited(SHARD)
     if sockets is None:
-        sockets = open_listeners(network, network.tracker_port, port_key="TRACKARR_TRACKER_PORT")
+        sockets = open_announce_listeners(network, settings.tracker.socket)
     if udp_sockets is None:
         udp_sockets = open_udp_sockets(network)
     if links is None:
@@ -37,6 +38,7 @@ def run(settings: Settings) -> None:
         redis_url=redis_url(settings),
         passkey_keys=keyring.materials("passkeys"),
         connection_id_keys=keyring.materials("connection_ids"),
+        metrics_token=_metrics_token(settings),
         place=place,
         numbers=shard_numbers(settings),
     )
@@ -68,9 +70,15 @@ def shard_numbers(settings: Settings) -> ShardNumbers:
             connections=given.connections,
             connections_per_address=given.connections_per_address,
         ),
+        trusted_proxies=settings.network.trusted_proxies,
         pending_answers=given.pending_answers,
         pending_seconds=given.pending_seconds,
     )
+
+
+def _metrics_token(settings: Settings) -> bytes | None:
+    token = secret_value(settings.tracker.metrics_token)
+    return token.encode() if token else None
 
 
 def _log(event: str, **fields: Any) -> None:
