@@ -115,12 +115,17 @@ class SlotTable:
         """Slots marked since `clean`."""
         return np.flatnonzero(self._changed[: self.size])
 
+    def count_changed(self) -> int:
+        """How many slots were marked since `clean`."""
+        return int(np.count_nonzero(self._changed[: self.size]))
+
     def marks(self) -> Flags:
         """Of every slot, whether it was marked since `clean`."""
         return self._changed[: self.size]
 
-    def clean(self) -> None:
-        self._changed[:] = False
+    def clean(self, slots: Ints | None = None) -> None:
+        """Forget the marks of these rows, or of all."""
+        self._changed[slice(None) if slots is None else slots] = False
 
     def fill(self, words: Sequence[Keys], columns: Mapping[str, Ints], marks: Flags) -> None:
         """Hold exactly these rows, of distinct keys; arrays become the table's own."""

@@ -71,11 +71,17 @@ def dump_state(fold: CreditFold) -> Iterator[bytes]:
 
 def load_state(state: bytes, *, seed: int) -> CreditFold:
     """The fold that `dump_state` wrote, as it was; raises `StateUnreadable`."""
+    fold = CreditFold(seed=seed)
+    restore_state(state, fold)
+    return fold
+
+
+def restore_state(state: bytes, fold: CreditFold) -> None:
+    """Give an empty `fold` that state; raises `StateUnreadable` and leaves it empty."""
     frames = _frames(state)
     head = _decoded(next(frames, (b"", b""))[0], _Head)
     if head.fold != FOLD:
         raise StateUnreadable(f"a state of fold {head.fold!r}, this program has {FOLD!r}")
-    fold = CreditFold(seed=seed)
     tables = fold.tables()
     if head.rows.keys() != tables.keys() or min(head.rows.values()) < 0:
         raise StateUnreadable("a state of other tables")
@@ -83,15 +89,17 @@ def load_state(state: bytes, *, seed: int) -> CreditFold:
     for header, body in frames:
         piece = _decoded(header, _Piece)
         pieces.setdefault((piece.table, piece.column), []).append(_widened(piece, body))
-    for name, table in tables.items():
-        found = {column: _joined(pieces.pop((name, column), [])) for column in _names(table)}
-        if any(len(values) != head.rows[name] for values in found.values()):
-            raise StateUnreadable("a state of columns of other lengths")
-        _fill(table, found)
-    if pieces:
+    found = {
+        name: {column: _joined(pieces.pop((name, column), [])) for column in _names(table)}
+        for name, table in tables.items()
+    }
+    if pieces or any(
+        len(values) != head.rows[name] for name in found for values in found[name].values()
+    ):
         raise StateUnreadable("a state of other columns")
+    for name, table in tables.items():
+        _fill(table, found[name])
     fold.latest_at = head.latest_at
-    return fold
 
 
 def _names(table: SlotTable) -> list[str]:

@@ -38,6 +38,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     hash: bytes
 
 
+class _Archived(Batch, frozen=True, kw_only=True):
+    archived_at: datetime
+
+
 class LedgerDamaged(Exception):
     """The ledger is not what was archived; `batch` is the first bad one, `reason` a sentence."""
 
@@ -163,3 +167,16 @@ def list_batches(conn: Connection, after_seq: int, limit: int = BATCHES_AT_ONCE)
         " FROM ledger.batches WHERE seq > %s ORDER BY seq LIMIT %s",
         [after_seq, limit],
     ).fetchall()
+
+
+def list_recent_batches(conn: Connection, since: datetime) -> list[tuple[Batch, datetime]]:
+    """The batches behind the last one archived before `since`, in order, with their times."""
+    cursor = conn.cursor(row_factory=class_row(_Archived))
+    rows = cursor.execute(
+        "SELECT seq, stream, first_id, last_id, records, log_position, digest, previous, hash,"
+        " archived_at FROM ledger.batches WHERE seq > coalesce("
+        " (SELECT seq FROM ledger.batches WHERE archived_at < %s ORDER BY seq DESC LIMIT 1), 0)"
+        " ORDER BY seq",
+        [since],
+    ).fetchall()
+    return [(row, row.archived_at) for row in rows]

@@ -158,13 +158,14 @@ class Verifier:
 
     def _check_accounting(self, conn: Connection) -> Check:
         shadow = f"{accounting.SCHEMA}__shadow_{conn.info.backend_pid}"
-        reached = accounting.read_position(conn).ledger_seq
+        standing = accounting.read_standing(conn)
+        reached = standing.stops[-1]
         replay(
             conn,
             shadow,
             CreditFold(seed=self._seed),
             self._policies,
-            upto_seq=reached,
+            like=standing,
             sealer=self._log.event_sealer,
             progress=lambda records, _seconds: self._tell("accounting", records, 0),
         )

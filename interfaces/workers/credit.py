@@ -5,32 +5,36 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 import psycopg
 import redis
 import structlog
 
-from application.store.sealing import Sealer
+from application.store.sealing import KeyWornOut, Sealer
 from domain.credit import FOLD_RECORDS, MICROSECONDS
 from domain.errors import Unavailable
+from interfaces.workers.credit_clocks import FlushClocks, SnapshotClock
 from interfaces.workers.layouts import StreamLayouts
 from interfaces.workers.peer_stream import FIRST_ID, Drained, PeerStream, Tail
-from projections.accounting import (
-    Position,
-    changed_rows,
-    flush,
-    install,
-    read_position,
-    settle,
-)
-from projections.accounting_replay import refold
+from projections.accounting import WHOLE, Parts, Position, install
+from projections.accounting_replay import START
+from projections.accounting_rows import count_holdings, flush, settle
+from projections.accounting_snapshots import take_snapshot
+from projections.accounting_start import start_fold
 from projections.credit_fold import CreditFold
 from projections.credit_policy import PolicySource
 from projections.engine import Connection
-from projections.peer_ledger import AddressHasher, Batch, archive, newest_batch, try_lease
+from projections.ledger_reader import read_batches
+from projections.peer_ledger import (
+    AddressHasher,
+    archive,
+    list_recent_batches,
+    newest_batch,
+    try_lease,
+)
 from projections.peer_records import Records, as_kept, unpack
 
 TAIL_SECONDS: Final = 2 * 1800 + 300
@@ -38,26 +42,22 @@ TAIL_SECONDS: Final = 2 * 1800 + 300
 REST_SECONDS: Final = 0.5
 STANDBY_SECONDS: Final = 1.0
 LONGEST_PAUSE: Final = 5.0
-FLUSH_SECONDS: Final = 5.0
-FLUSH_ROWS: Final = 5_000
-"""So many changed rows are written with every batch; more wait for `FLUSH_SECONDS`.
-
-An upserted row costs three times an archived record (measured), so a busy shard gathers.
-"""
+STOP_ROWS: Final = 100_000
+"""So many holdings are still written at a stop, in about a second; snapshots remember the rest."""
 TRANSIENT: Final = (psycopg.Error, redis.RedisError, OSError, Unavailable)
 LEASE: Final = "accounting"
 """One lease for all shards: the fold is the only writer of the accounting tables."""
-START: Final = Position(ledger_seq=0, log_position=0)
 
 _logger = structlog.get_logger("credit")
 
 
 class CreditWorker:
-    """Archiver and fold of all shards' streams; arrays are rebuilt from the ledger at each start.
+    """Archiver and fold of all shards' streams; it starts from a snapshot and the ledger behind.
 
     `head` gives the event log's last position, `address_key` the key of a month ("2026-11"),
-    `new_fold` an empty fold, `clock` the time in UTC. Of several workers the one that
-    holds the lease works, the others stand by. `sealer` opens the ledger's closed days.
+    `new_fold` an empty fold, `clock` the time in UTC; `sealer` seals snapshots and opens the
+    ledger's closed days. Of several workers the one that holds the lease works, the others
+    stand by.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class CreditWorker:
         layouts: StreamLayouts,
         head: Callable[[], int],
         policies: PolicySource,
+        sealer: Sealer,
         address_key: Callable[[str], bytes],
         new_fold: Callable[[], CreditFold],
         clock: Callable[[], datetime],
-        sealer: Sealer | None = None,
         batch_records: int = FOLD_RECORDS,
         tail_seconds: int = TAIL_SECONDS,
     ) -> None:
@@ -83,13 +83,15 @@ class CreditWorker:
         self._clock = clock
         self._sealer = sealer
         self._batch_records = batch_records
+        self._tail_seconds = tail_seconds
         self._tails: defaultdict[str, Tail] = defaultdict(lambda: Tail(tail_seconds))
         self._conn: Connection | None = None
         self._fold: CreditFold | None = None
         self._position = START
+        self._clocks: FlushClocks | None = None
+        self._snapshots = SnapshotClock(0)
         self._last_ids: dict[str, str] = {}
         self._newest_at: dict[str, int] = {}
-        self._flushed_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; servers that are away are waited for.
@@ -111,6 +113,7 @@ class CreditWorker:
                 pause = REST_SECONDS if self._fold else STANDBY_SECONDS
                 if moved >= self._batch_records // 2:
                     pause = 0.0
+            self._leave()
         finally:
             self.close()
 
@@ -123,26 +126,32 @@ class CreditWorker:
         conn = self._lease()
         if conn is None:
             return 0
-        fold = self._fold or self._rebuild(conn)
+        fold = self._fold or self._start(conn)
         groups = self._layouts.groups()
         for streams in groups:
             # A torrent may have moved to another stream: what it left in the old one comes first.
             moved = sum(self._advance(conn, fold, stream) for stream in streams)
             if moved:
-                return moved
-        self._flush_rest(conn, fold)
-        for streams in groups[:-1]:
-            # Nothing of it is left that a tracker could still start from.
+                break
+        else:
+            moved = 0
+            self._write_rest(conn, fold)
+            self._retire(groups[:-1])
+        if self._snapshots.due(len(fold.sessions)):
+            self._take_snapshot(conn, fold)
+        return moved
+
+    def _retire(self, groups: Sequence[Sequence[PeerStream]]) -> None:
+        """Forget layouts of which nothing is left that a tracker could still start from."""
+        for streams in groups:
             if not any(len(self._tails[stream.name]) for stream in streams):
                 _logger.info("credit.layout_retired", layout=streams[0].layout)
                 self._layouts.retire(streams)
-        return 0
 
     def _advance(self, conn: Connection, fold: CreditFold, stream: PeerStream) -> int:
         """Archive the stream's next batch, and trim what is neither new nor needed."""
         if stream.name not in self._last_ids:
-            newest = newest_batch(conn, stream.name)
-            self._last_ids[stream.name] = newest.last_id if newest else FIRST_ID
+            self._find_end(conn, stream.name)
         last_id = self._last_ids[stream.name]
         if renumbered := stream.rejoin(last_id, self._newest_at.get(stream.name, 0)):
             _logger.warning("credit.stream_renumbered", stream=stream.name, entries=renumbered)
@@ -184,40 +193,46 @@ class CreditWorker:
         self._conn = conn
         return conn
 
-    def _rebuild(self, conn: Connection) -> CreditFold:
-        """Fold the whole ledger; what lies behind the tables' position is marked as changed."""
+    def _start(self, conn: Connection) -> CreditFold:
+        """The fold at the ledger's end; what the tables lack is marked as changed."""
         install(conn)
         fold = self._new_fold()
-        self._newest_at.clear()
-        for tail in self._tails.values():
-            tail.clear()
         began = time.monotonic()
-        stored = read_position(conn)
-        flushed = refold(
-            conn,
-            fold,
-            self._policies,
-            after=START,
-            upto_seq=stored.ledger_seq,
-            sealer=self._sealer,
-            seen=self._note,
-        )
-        settle(fold)
-        position = refold(
-            conn, fold, self._policies, after=flushed, sealer=self._sealer, seen=self._note
-        )
+        started = start_fold(conn, fold, self._policies, sealer=self._sealer)
         self._last_ids.clear()
-        self._position, self._fold = position, fold
+        self._fill_tails(conn)
+        self._clocks = FlushClocks(started.standing)
+        self._snapshots = SnapshotClock(started.records)
+        self._position, self._fold = started.position, fold
         _logger.info(
-            "credit.rebuilt",
-            batch=position.ledger_seq,
+            "credit.started",
+            batch=started.position.ledger_seq,
+            snapshot=started.snapshot.ledger_seq,
+            records=started.records,
             seconds=round(time.monotonic() - began, 3),
         )
         return fold
 
-    def _note(self, batch: Batch, records: Records) -> None:
-        self._tails[batch.stream].note(batch, records)
-        self._note_newest(batch.stream, records)
+    def _fill_tails(self, conn: Connection) -> None:
+        """What a tracker may still need; records are never younger than their archiving."""
+        self._tails.clear()
+        since = self._clock() - timedelta(seconds=self._tail_seconds)
+        for batch, archived_at in list_recent_batches(conn, since):
+            moment = int(archived_at.timestamp()) * MICROSECONDS
+            self._tails[batch.stream].add(moment, batch.last_id)
+
+    def _find_end(self, conn: Connection, stream: str) -> None:
+        """Where the ledger ends with this stream, and the time of its newest record there."""
+        newest = newest_batch(conn, stream)
+        self._last_ids[stream] = newest.last_id if newest else FIRST_ID
+        self._newest_at[stream] = 0
+        if newest is not None:
+            # The times of a shard never fall, so its last batch has the newest.
+            ends = read_batches(conn, newest.seq - 1, upto_seq=newest.seq, sealer=self._sealer)
+            for _, records in ends:
+                self._note_newest(stream, records)
+            if not self._tails[stream]:
+                self._tails[stream].add(self._newest_at[stream], newest.last_id)
 
     def _note_newest(self, stream: str, records: Records) -> None:
         newest = int(records["at"].max()) if len(records) else 0
@@ -246,29 +261,76 @@ class CreditWorker:
             )
             fold.fold(records, policy, batch=seq)
             position = Position(ledger_seq=seq, log_position=log_position)
-            due = self._flush_due(fold)
-            if due:
-                flush(conn, fold, position)
-        if due:
-            self._settled(fold)
+            parts = self._write_due(conn, fold, position)
         self._fold, self._position = fold, position
+        self._written(fold, parts)
+        self._snapshots.behind += len(records)
         self._last_ids[stream] = drained.last_id
         self._tails[stream].add(int(records["at"].max()), drained.last_id)
         self._note_newest(stream, records)
 
-    def _flush_due(self, fold: CreditFold) -> bool:
-        waited = time.monotonic() - self._flushed_at
-        return waited >= FLUSH_SECONDS or changed_rows(fold) <= FLUSH_ROWS
+    def _write_due(
+        self, conn: Connection, fold: CreditFold, position: Position, *, idle: bool = False
+    ) -> Parts:
+        """Write the parts that are due, in the caller's transaction; gives them."""
+        if self._clocks is None:
+            raise RuntimeError("a fold was not started")
+        parts = self._clocks.due(fold, position.ledger_seq, idle=idle)
+        if parts:
+            flush(conn, fold, position, parts=parts)
+        return parts
 
-    def _flush_rest(self, conn: Connection, fold: CreditFold) -> None:
-        """Nothing more to archive: write what still waits."""
-        fold.sweep()
-        if not changed_rows(fold):
-            return
+    def _write_rest(self, conn: Connection, fold: CreditFold) -> None:
+        """Nothing more to archive: write what still waits, as far as it is due."""
         with conn.transaction():
-            flush(conn, fold, self._position)
-        self._settled(fold)
+            parts = self._write_due(conn, fold, self._position, idle=True)
+        self._written(fold, parts)
 
-    def _settled(self, fold: CreditFold) -> None:
-        settle(fold)
-        self._flushed_at = time.monotonic()
+    def _written(self, fold: CreditFold, parts: Parts) -> None:
+        """What was written is committed."""
+        settle(fold, parts)
+        if self._clocks is not None:
+            self._clocks.written(parts, self._position.ledger_seq)
+
+    def _take_snapshot(self, conn: Connection, fold: CreditFold) -> None:
+        """Store the state, with the totals first: a snapshot holds no flags."""
+        began = time.monotonic()
+        self._snapshots.taken()
+        parts = Parts(totals=True)
+        with conn.transaction():
+            flush(conn, fold, self._position, parts=parts)
+        self._written(fold, parts)
+        try:
+            size = take_snapshot(
+                conn,
+                fold,
+                self._position,
+                self._policies.upto(self._position.log_position),
+                sealer=self._sealer,
+                taken_at=self._clock(),
+            )
+        except KeyWornOut as error:
+            # The ledger is what counts: without a snapshot the next start only takes longer.
+            _logger.warning("credit.snapshot_failed", reason=str(error))
+            return
+        _logger.info(
+            "credit.snapshot_taken",
+            batch=self._position.ledger_seq,
+            bytes=size,
+            seconds=round(time.monotonic() - began, 3),
+        )
+
+    def _leave(self) -> None:
+        """A clean stop: write what waits, and a snapshot to start from."""
+        conn, fold = self._conn, self._fold
+        if conn is None or fold is None or conn.closed:
+            return
+        parts = WHOLE if count_holdings(fold).sum() <= STOP_ROWS else Parts(totals=True, live=True)
+        try:
+            with conn.transaction():
+                flush(conn, fold, self._position, parts=parts)
+            self._written(fold, parts)
+            if self._snapshots.behind:
+                self._take_snapshot(conn, fold)
+        except TRANSIENT as error:
+            _logger.warning("credit.interrupted", error=type(error).__name__)

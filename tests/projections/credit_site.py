@@ -20,7 +20,7 @@ from projections.credit_policy import PolicySource, StandingPolicy
 from projections.digest import digest_tables
 from projections.peer_records import Records, as_kept
 from tests.projections.peer_sets import T0
-from tests.projections.run_credit_worker import POLICY, STREAM, month_key
+from tests.projections.run_credit_worker import POLICY, SEALER, STREAM, month_key
 from tracker import wire
 
 ENTRY = 40
@@ -65,6 +65,7 @@ class Site:
             layouts=layouts or RedisLayouts(self.client),
             head=lambda: self.head,
             policies=policies or StandingPolicy(POLICY),
+            sealer=SEALER,
             address_key=month_key,
             new_fold=new_fold,
             clock=lambda: self.now,

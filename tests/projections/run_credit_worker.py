@@ -7,6 +7,8 @@ import sys
 import threading
 from datetime import UTC, datetime
 
+from application.store.keyring import Key, Keyring
+from application.store.sealing import Sealer
 from domain.credit import CreditPolicy
 from interfaces.workers.credit import CreditWorker
 from interfaces.workers.layouts import RedisLayouts
@@ -18,6 +20,11 @@ from tracker import wire
 
 STREAM = wire.stream_name(1, 0)
 POLICY = CreditPolicy(windows=hostile_windows())
+SEALER = Sealer(
+    Keyring([Key(id=1, purpose="events", material=bytes(range(32)))]),
+    "events",
+    lambda _key, amount: amount,
+)
 
 
 def month_key(month: str) -> bytes:
@@ -31,6 +38,7 @@ def main() -> None:
         layouts=RedisLayouts(connect_stream(redis_url)),
         head=lambda: 3,
         policies=StandingPolicy(POLICY),
+        sealer=SEALER,
         address_key=month_key,
         new_fold=lambda: CreditFold(seed=7),
         clock=lambda: datetime.now(UTC),

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from domain.credit import MICROSECONDS, SILENT_SECONDS, CreditModel, CreditPolicy, Sums
-from projections import accounting, holdings
+from projections import accounting, accounting_rows, holdings
 from projections.accounting import Position
 from projections.accounting_replay import refold, replay
 from projections.credit_fold import CreditFold
@@ -95,10 +95,11 @@ def test_tables_hold_what_the_model_knows(conn: psycopg.Connection) -> None:
     for upto in (1, 2, 7, 10):
         position = refold(conn, fold, POLICIES, after=position, upto_seq=upto)
         with conn.transaction():
-            accounting.flush(conn, fold, position)
-        accounting.settle(fold)
+            accounting_rows.flush(conn, fold, position)
+        accounting_rows.settle(fold)
     assert accounting.read_position(conn) == Position(ledger_seq=10, log_position=20)
-    assert accounting.changed_rows(fold) == 0
+    assert not accounting_rows.count_totals(fold) + accounting_rows.count_live(fold)
+    assert not accounting_rows.count_holdings(fold).any()
     assert_tables(conn, model_of(records))
 
 
@@ -109,7 +110,7 @@ def test_flushing_twice_is_flushing_once(conn: psycopg.Connection) -> None:
     position = refold(conn, fold, POLICIES, after=START)
     for _ in range(2):
         with conn.transaction():
-            accounting.flush(conn, fold, position)
+            accounting_rows.flush(conn, fold, position)
     assert_tables(conn, model_of(records))
 
 
@@ -119,8 +120,8 @@ def test_replay_gives_equal_digests_and_finds_a_changed_row(conn: psycopg.Connec
     for upto in (3, 4, 10):
         position = refold(conn, fold, POLICIES, after=position, upto_seq=upto)
         with conn.transaction():
-            accounting.flush(conn, fold, position)
-        accounting.settle(fold)
+            accounting_rows.flush(conn, fold, position)
+        accounting_rows.settle(fold)
     told: list[int] = []
     replay(
         conn,
@@ -163,7 +164,7 @@ def test_queries_read_what_was_flushed(conn: psycopg.Connection) -> None:
     fold = CreditFold(seed=1)
     position = refold(conn, fold, POLICIES, after=START)
     with conn.transaction():
-        accounting.flush(conn, fold, position)
+        accounting_rows.flush(conn, fold, position)
     model = model_of(records)
     totals = holdings.find_member_totals(conn, 2**32 - 1)
     assert totals.uploaded == model.members[2**32 - 1].uploaded > 0
