@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
-from tracker.counters import Counters
-from tracker.peer_record import Peer
+from tracker.counters import KINDS, Counters
 from tracker.policies.accounts import check_account, check_download_right
+from tracker.policies.addresses import AddressPolicy
 from tracker.policies.ask import Access, Ask, Policy
+from tracker.policies.clients import check_client
 from tracker.policies.keys import KeyPolicy
 from tracker.policies.pace import PacePolicy
 from tracker.policies.ports import check_port
 from tracker.policies.seats import make_room
 from tracker.policies.torrents import check_torrent
 from tracker.protocol.announce import NUMWANT_DEFAULT, AnnounceRequest
-from tracker.protocol.bencode import V4_SIZE, V6_SIZE, AnnounceReply, ListedPeer
+from tracker.protocol.bencode import V4_SIZE, AnnounceReply, ListedPeer
 from tracker.protocol.passkeys import PasskeyCheck
 from tracker.protocol.peer_ids import client_tag
 from tracker.protocol.refusals import Refusal, unavailable
@@ -35,6 +37,7 @@ from tracker.wire import (
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _LATE_SECONDS: Final = 60
 _INTERVAL_LIMIT: Final = 65_535
+_PORT: Final = struct.Struct(">H")
 _EXPIRED_A_TICK: Final = 256
 
 
@@ -80,7 +83,9 @@ class Logic:
         self._policies: tuple[Policy, ...] = (
             KeyPolicy(access, passkeys),
             check_account,
+            AddressPolicy(access),
             check_torrent,
+            check_client,
             check_port,
             check_download_right,
             PacePolicy(swarms.peers_of),
@@ -99,12 +104,12 @@ class Logic:
         if not self._access.loaded:
             raise Refusal("starting", "The tracker is starting.", 1)
         at = self._clock()
-        ask = self._ask(request, passkey, address, at // 1_000_000)
+        ask = Ask(request, passkey, address, access=self._access, now=at // 1_000_000)
+        if ask.torrent:
+            ask.swarm = self._swarms.find(ask.torrent)
         for policy in self._policies:
             policy(ask)
-        if ask.account is None or ask.torrent is None:
-            raise unavailable()
-        return self._take_in(ask, ask.account.number, ask.torrent.number, at, protocol)
+        return self._take_in(ask, at, protocol)
 
     def expire(self) -> None:
         """Drop some of the peers that fell silent, and record it."""
@@ -116,35 +121,28 @@ class Logic:
             self._counters.expired += 1
             self._record_departed(at, departed)
 
-    def _ask(self, request: AnnounceRequest, passkey: bytes, address: bytes, now: int) -> Ask:
-        torrent = self._access.table.torrent(request.info_hash)
-        ask = Ask(request, passkey, address, torrent=torrent, rules=self._access.rules, now=now)
-        if torrent is not None:
-            ask.swarm = self._swarms.find(torrent.number)
-        return ask
-
-    def _take_in(self, ask: Ask, account: int, torrent: int, at: int, protocol: int) -> Answer:
+    def _take_in(self, ask: Ask, at: int, protocol: int) -> Answer:
         request, rules, swarm = ask.request, ask.rules, ask.swarm
-        endpoint = ask.address + request.port.to_bytes(2, "big")
+        endpoint = ask.address + _PORT.pack(request.port)
         key = _short_key(request.key)
-        stopped = request.event == EVENT_STOPPED
-        spread = rules.spread_percent / 100 * (2 * self._random() - 1)
+        roll = self._random()
+        spread = rules.spread_percent / 100 * (2 * roll - 1)
         interval = min(int(rules.interval * (1 + spread)), _INTERVAL_LIMIT)
-        slot = swarm.find(account, request.peer_id) if swarm is not None else -1
         up, down, left, late = request.uploaded, request.downloaded, request.left, False
+        slot = swarm.find(ask.account, request.peer_id) if swarm is not None else -1
         if swarm is not None and slot >= 0:
-            known = swarm.peer(slot)
-            if _is_late(request, key, known, ask.now - known.seen):
-                up, down, left, late = known.up, known.down, known.left, True
-        elif not stopped:
-            swarm, slot = self._take_seat(ask, account, torrent, endpoint, at)
-        self._record(
-            ask, account, torrent, at, key=key, protocol=protocol, interval=interval, late=late
-        )
-        if swarm is None or stopped:
+            seen, known_key, known_up, known_down, known_left, _, _ = swarm.state(slot)
+            if up < known_up or down < known_down:
+                late = _is_late(request.event, ask.now - seen, same_key=key == known_key)
+                if late:
+                    up, down, left = known_up, known_down, known_left
+        elif request.event != EVENT_STOPPED:
+            swarm, slot = self._take_seat(ask, endpoint, at)
+        self._record(ask, at, key=key, protocol=protocol, interval=interval, late=late)
+        if swarm is None or request.event == EVENT_STOPPED:
             if swarm is not None and slot >= 0:
                 self._swarms.leave(swarm, slot)
-            return self._reply(ask, swarm, -1, interval, protocol)
+            return self._reply(ask, swarm, -1, interval=interval, protocol=protocol, roll=roll)
         slot = swarm.update(
             slot,
             endpoint,
@@ -156,19 +154,24 @@ class Logic:
             interval=interval,
             by_udp=protocol == PROTOCOL_UDP,
         )
-        return self._reply(ask, swarm, slot, interval, protocol)
+        return self._reply(ask, swarm, slot, interval=interval, protocol=protocol, roll=roll)
 
-    def _take_seat(
-        self, ask: Ask, account: int, torrent: int, endpoint: bytes, at: int
-    ) -> tuple[Swarm, int]:
-        leaving = make_room(ask, account, endpoint)
+    def _take_seat(self, ask: Ask, endpoint: bytes, at: int) -> tuple[Swarm, int]:
+        leaving = make_room(ask, endpoint)
         if ask.swarm is not None and leaving >= 0:
             self._counters.replaced += 1
             self._record_departed(at, self._swarms.leave(ask.swarm, leaving))
-        return self._swarms.join(torrent, account, ask.request.peer_id, ask.now)
+        return self._swarms.join(ask.torrent, ask.account, ask.request.peer_id, ask.now)
 
     def _reply(
-        self, ask: Ask, swarm: Swarm | None, slot: int, interval: int, protocol: int
+        self,
+        ask: Ask,
+        swarm: Swarm | None,
+        slot: int,
+        *,
+        interval: int,
+        protocol: int,
+        roll: float,
     ) -> Answer:
         """The reply for the peer in `slot`; one that is not in the swarm (-1) gets no peers.
 
@@ -182,40 +185,32 @@ class Logic:
         if swarm is not None and slot >= 0 and want > 0:
             if protocol == PROTOCOL_UDP:
                 if len(ask.address) == 4:
-                    peers4 = swarm.choose_of(V4_SIZE, slot, want, self._random())
+                    peers4 = swarm.choose4(slot, want, roll)
                 else:
-                    peers6 = swarm.choose_of(V6_SIZE, slot, want, self._random())
+                    peers6 = swarm.choose6(slot, want, roll)
             elif request.compact:
-                peers4, peers6 = swarm.choose(slot, want, self._random())
+                peers4, peers6 = swarm.choose(slot, want, roll)
             else:
-                listed = swarm.choose_listed(slot, want, self._random())
+                listed = swarm.choose_listed(slot, want, roll)
         complete, incomplete = (0, 0) if swarm is None else (swarm.seeders, swarm.leechers)
-        shortest = min(rules.min_interval, interval)
+        shortest = min(interval, rules.min_interval)
         return Answer(
             AnnounceReply(complete, incomplete, interval, shortest, peers4, peers6), listed
         )
 
     def _record(
-        self,
-        ask: Ask,
-        account: int,
-        torrent: int,
-        at: int,
-        *,
-        key: int,
-        protocol: int,
-        interval: int,
-        late: bool,
+        self, ask: Ask, at: int, *, key: int, protocol: int, interval: int, late: bool
     ) -> None:
         request, address = ask.request, ask.address
         by_v4 = len(address) == 4
         self._counters.announces += 1
+        self._counters.answered[protocol * KINDS + request.event] += 1
         self._counters.late += late
         self._sink.append(
             RECORD.pack(
                 at,
-                torrent,
-                account,
+                ask.torrent,
+                ask.account,
                 request.peer_id,
                 key,
                 request.uploaded,
@@ -260,17 +255,14 @@ class Logic:
 
 
 def _short_key(key: bytes) -> int:
-    """The `key` parameter as records hold it: 4 bytes of its hash, 0 when none was sent."""
-    return int.from_bytes(hashlib.blake2b(key).digest()[:4], "little") if key else 0
+    """The `key` parameter as records hold it: its CRC-32, 0 when none was sent."""
+    return zlib.crc32(key)
 
 
-def _is_late(request: AnnounceRequest, key: int, known: Peer, silence: int) -> bool:
-    """Whether older totals come after newer ones: a retry, or the other address family.
+def _is_late(event: int, silence: int, *, same_key: bool) -> bool:
+    """Whether lower totals come after higher ones: a retry, or the other address family.
 
     A client that starts over says `started`. `stopped` is never late: it ends a session
     whatever it says (some clients send zeros with it).
     """
-    if request.event in {EVENT_STARTED, EVENT_STOPPED} or key != known.key:
-        return False
-    fell = request.uploaded < known.up or request.downloaded < known.down
-    return fell and silence < _LATE_SECONDS
+    return same_key and silence < _LATE_SECONDS and event not in {EVENT_STARTED, EVENT_STOPPED}

@@ -27,7 +27,7 @@ from tracker.peer_record import (
 )
 from tracker.peer_ring import NO_SPOT, PeerRing, load_ring
 from tracker.protocol.bencode import V4_SIZE, V6_SIZE
-from tracker.seat_index import SeatIndex
+from tracker.seat_index import NEXT_SEAT, SeatIndex
 
 _BEFORE_RECORDS: Final = 1 + V4_SIZE
 _PLACE_SIZE: Final = _BEFORE_RECORDS + RECORD_SIZE
@@ -86,10 +86,12 @@ class PeerBlock:
         records = self._room * _BEFORE_RECORDS
         wanted = peer_id + WORD.pack(account)
         if self._index is not None:
-            for slot in self._index.seats(account):
-                if block.startswith(wanted, records + slot * RECORD_SIZE):
-                    return slot
-            return -1
+            slots = self._index.slots
+            slot = slots.get(account, -1)
+            while slot >= 0 and not block.startswith(wanted, records + slot * RECORD_SIZE):
+                account += NEXT_SEAT
+                slot = slots.get(account, -1)
+            return slot
         size = self.size
         tag = account & 0xFF
         slot = block.find(tag, 0, size)
@@ -100,7 +102,7 @@ class PeerBlock:
     def seats(self, account: int) -> list[int]:
         """The slots of a member's clients, in no order."""
         if self._index is not None:
-            return list(self._index.seats(account))
+            return self._index.seats(account)
         found: list[int] = []
         block = self._block
         first = self._room * _BEFORE_RECORDS + ACCOUNT_AT

@@ -8,7 +8,7 @@ from typing import Final
 from tracker.protocol.bencode import V6_SIZE
 
 NO_SPOT: Final = 0xFFFF_FFFF
-"""Stands in a peer's record where it has no IPv6 endpoint."""
+"""Stands in a peer's record where it has no IPv6 endpoint; as the spot to leave out, none."""
 
 
 class PeerRing:
@@ -57,6 +57,15 @@ class PeerRing:
         del owners[last]
         return moved
 
+    def choose(self, want: int, skip: int, roll: float) -> bytes:
+        """Up to `want` endpoints without the one at `skip`."""
+        return b"".join(
+            [
+                self.endpoints[start * V6_SIZE : stop * V6_SIZE]
+                for start, stop in spans(len(self.owners), want, skip, roll)
+            ]
+        )
+
 
 def load_ring(dumped: memoryview, at: int, size: int) -> tuple[PeerRing | None, int]:
     """The ring of `size` endpoints and their owners at a place, and where they end.
@@ -76,42 +85,20 @@ def load_ring(dumped: memoryview, at: int, size: int) -> tuple[PeerRing | None, 
 
 
 def spans(size: int, want: int, skip: int, roll: float) -> list[tuple[int, int]]:
-    """Up to `want` of `size` spots without `skip` (-1: none), as ranges from a random offset.
+    """Up to `want` of `size` spots without `skip`, as ranges from a random offset.
 
-    `roll` in [0, 1) chooses the offset.
+    `roll` in [0, 1) chooses the offset among the others.
     """
-    offset = int(roll * size)
+    others = size - (skip < size)
+    start = 0 if want >= others else int(roll * others)
+    stop = start + min(want, others)
+    turns = ((start, stop),) if stop <= others else ((start, others), (0, stop - others))
     chosen: list[tuple[int, int]] = []
-    for start, end in ((offset, size), (0, offset)):
-        pieces = ((start, skip), (skip + 1, end)) if start <= skip < end else ((start, end),)
-        for first, stop in pieces:
-            taken = min(stop - first, want)
-            if taken > 0:
-                chosen.append((first, first + taken))
-                want -= taken
+    for first, last in turns:
+        if first < skip < last:
+            chosen += ((first, skip), (skip + 1, last + 1))
+        elif first >= skip:
+            chosen.append((first + 1, last + 1))
+        else:
+            chosen.append((first, last))
     return chosen
-
-
-def slices(
-    endpoints: bytearray, at: int, *, width: int, size: int, want: int, skip: int, roll: float
-) -> bytes:
-    """Up to `want` of the `size` endpoints that stand from `at` on, as `spans` chooses them.
-
-    Nearly always this is one slice, or two around `skip`.
-    """
-    first = int(roll * size)
-    stop = first + want
-    if want >= size - (skip >= 0):
-        first, stop = 0, size - (skip >= 0)
-    elif stop >= size:
-        return b"".join(
-            [
-                endpoints[at + start * width : at + end * width]
-                for start, end in spans(size, want, skip, roll)
-            ]
-        )
-    start, end = at + first * width, at + stop * width
-    if first <= skip <= stop:
-        gap = at + skip * width
-        return bytes(endpoints[start:gap] + endpoints[gap + width : end + width])
-    return bytes(endpoints[start:end])

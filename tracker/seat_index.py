@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-_NEXT: Final = 1 << 32
+NEXT_SEAT: Final = 1 << 32
 
 
 class SeatIndex:
@@ -13,43 +13,46 @@ class SeatIndex:
     of a seat is the account with the seat above its 32 bits.
     """
 
-    __slots__ = ("_slots",)
+    __slots__ = ("slots",)
 
     def __init__(self, accounts: Sequence[int]) -> None:
         """`accounts`: the account of each slot."""
-        self._slots: dict[int, int] = {}
+        # Read directly where each announce comes by.
+        self.slots: dict[int, int] = {}
         for slot, account in enumerate(accounts):
             self.enter(account, slot)
 
-    def seats(self, account: int) -> Iterator[int]:
+    def seats(self, account: int) -> list[int]:
         """The slots of a member's clients."""
-        slots = self._slots
+        slots = self.slots
+        found: list[int] = []
         while account in slots:
-            yield slots[account]
-            account += _NEXT
+            found.append(slots[account])
+            account += NEXT_SEAT
+        return found
 
     def enter(self, account: int, slot: int) -> None:
         """Give a member one more seat."""
-        slots = self._slots
+        slots = self.slots
         while account in slots:
-            account += _NEXT
+            account += NEXT_SEAT
         slots[account] = slot
 
     def forget(self, account: int, slot: int) -> None:
         """Give the seat of a slot up; the last seat takes its place."""
-        slots = self._slots
+        slots = self.slots
         seat = last = self._seat(account, slot)
-        while last + _NEXT in slots:
-            last += _NEXT
+        while last + NEXT_SEAT in slots:
+            last += NEXT_SEAT
         slots[seat] = slots[last]
         del slots[last]
 
     def move(self, account: int, source: int, target: int) -> None:
         """A client went from one slot to another."""
-        self._slots[self._seat(account, source)] = target
+        self.slots[self._seat(account, source)] = target
 
     def _seat(self, account: int, slot: int) -> int:
-        slots = self._slots
+        slots = self.slots
         while slots[account] != slot:
-            account += _NEXT
+            account += NEXT_SEAT
         return account

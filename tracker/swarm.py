@@ -9,29 +9,19 @@ from typing import NamedTuple
 
 from tracker.peer_block import PeerBlock
 from tracker.peer_record import SEEDING
-from tracker.peer_ring import NO_SPOT, PeerRing, slices, spans
-from tracker.protocol.bencode import V4_SIZE, V6_SIZE, ListedPeer
+from tracker.peer_ring import NO_SPOT, spans
+from tracker.protocol.bencode import V4_SIZE, ListedPeer
 
 
-class _Row(NamedTuple):
-    """The endpoints of one side and family: `size` of them from byte `at` of a buffer.
+class _Shares(NamedTuple):
+    """How many endpoints an asker gets of each side and family, and his own places there."""
 
-    The peer at a spot is in slot `first` + spot, or with `owners` in the slot they name.
-    `skip` is the asker's own spot, or -1.
-    """
-
-    endpoints: bytearray
-    at: int
-    width: int
-    size: int
-    skip: int
-    first: int = 0
-    owners: PeerRing | None = None
-
-    @property
-    def supply(self) -> int:
-        """How many the asker can be told of."""
-        return self.size - (self.skip >= 0)
+    seeders4: int
+    leechers4: int
+    seeders6: int
+    leechers6: int
+    skip4: int
+    skip6: int
 
 
 class Swarm(PeerBlock):
@@ -51,134 +41,113 @@ class Swarm(PeerBlock):
     def choose(self, slot: int, want: int, roll: float) -> tuple[bytes, bytes]:
         """Compact IPv4 and IPv6 peers for the peer in `slot`, together up to `want`."""
         if self._leechers6 is None and self._seeders6 is None:
-            return self._choose4(slot, want, roll), b""
-        peers4 = peers6 = b""
-        for row, take in self._shares(slot, want):
-            chosen = slices(
-                row.endpoints,
-                row.at,
-                width=row.width,
-                size=row.size,
-                want=take,
-                skip=row.skip,
-                roll=roll,
-            )
-            if row.width == V4_SIZE:
-                peers4 += chosen
-            else:
-                peers6 += chosen
+            return self.choose4(slot, want, roll), b""
+        shares = self._shares(slot, want)
+        seeders, end = self._seeders4, self._with4
+        peers4 = self._part4(0, seeders, shares.seeders4, NO_SPOT, roll)
+        peers4 += self._part4(seeders, end, shares.leechers4, shares.skip4, roll)
+        peers6 = b""
+        if self._seeders6 is not None:
+            peers6 = self._seeders6.choose(shares.seeders6, NO_SPOT, roll)
+        if self._leechers6 is not None:
+            peers6 += self._leechers6.choose(shares.leechers6, shares.skip6, roll)
         return peers4, peers6
 
-    def choose_of(self, width: int, slot: int, want: int, roll: float) -> bytes:
-        """`choose` from one family, that of the asker's own endpoint; V4_SIZE or V6_SIZE."""
-        if width == V4_SIZE:
-            return self._choose4(slot, want, roll)
-        return self._choose6(slot, want, roll)
+    def choose4(self, slot: int, want: int, roll: float) -> bytes:
+        """`choose` from IPv4 alone."""
+        seeders, end = self._seeders4, self._with4
+        if slot < seeders or (slot >= end and self._flags(slot) & SEEDING):
+            return self._part4(seeders, end, want, NO_SPOT, roll)
+        skip = slot if slot < end else NO_SPOT
+        if end <= want:
+            return self._part4(0, end, want, skip, roll)
+        leeching, seeding = _split(end - seeders - (skip < end), seeders, want)
+        chosen = self._part4(seeders, end, leeching, skip - seeders, roll)
+        return chosen + self._part4(0, seeders, seeding, NO_SPOT, roll) if seeding else chosen
+
+    def choose6(self, slot: int, want: int, roll: float) -> bytes:
+        """`choose` from IPv6 alone."""
+        seeders, leechers = self._seeders6, self._leechers6
+        size = len(leechers or ())
+        if self._flags(slot) & SEEDING:
+            leeching, seeding, skip = want, 0, NO_SPOT
+        else:
+            skip = self._spot6(slot)
+            leeching, seeding = _split(size - (skip < size), len(seeders or ()), want)
+        chosen = leechers.choose(leeching, skip, roll) if leechers is not None else b""
+        if seeders is not None and seeding:
+            chosen += seeders.choose(seeding, NO_SPOT, roll)
+        return chosen
 
     def choose_listed(self, slot: int, want: int, roll: float) -> list[ListedPeer]:
         """The same choice as `choose` with peer ids, for a dictionary reply."""
+        shares = self._shares(slot, want)
+        seeders, size = self._seeders4, self._with4 - self._seeders4
         chosen: list[ListedPeer] = []
-        for row, take in self._shares(slot, want):
-            for first, stop in spans(row.size, take, row.skip, roll):
-                for spot in range(first, stop):
-                    owner = row.owners.owners[spot] if row.owners is not None else row.first + spot
-                    start = row.at + spot * row.width
-                    endpoint = bytes(row.endpoints[start : start + row.width])
-                    chosen.append(ListedPeer(self.peer(owner).peer_id, endpoint))
+        for first, row, take, skip in (
+            (0, seeders, shares.seeders4, NO_SPOT),
+            (seeders, size, shares.leechers4, shares.skip4),
+        ):
+            for start, stop in spans(row, take, skip, roll):
+                chosen += [
+                    ListedPeer(self.peer(place).peer_id, self._endpoint4(place))
+                    for place in range(first + start, first + stop)
+                ]
+        for ring, take, skip in (
+            (self._seeders6, shares.seeders6, NO_SPOT),
+            (self._leechers6, shares.leechers6, shares.skip6),
+        ):
+            if ring is None:
+                continue
+            for start, stop in spans(len(ring), take, skip, roll):
+                for spot in range(start, stop):
+                    peer_id = self.peer(ring.owners[spot]).peer_id
+                    chosen.append(ListedPeer(peer_id, ring.at(spot)))
         return chosen
 
-    def _choose4(self, slot: int, want: int, roll: float) -> bytes:
-        block, room = self._block, self._room
-        seeders, end = self._seeders4, self._with4
-        own = slot < end
-        middle = room + seeders * V4_SIZE
-        if slot < seeders or (not own and self._flags(slot) & SEEDING):
-            return slices(
-                block, middle, width=V4_SIZE, size=end - seeders, want=want, skip=-1, roll=roll
-            )
-        if end - own <= want:
-            if not own:
-                return bytes(block[room : room + end * V4_SIZE])
-            at = room + slot * V4_SIZE
-            return bytes(block[room:at] + block[at + V4_SIZE : room + end * V4_SIZE])
-        leeching, seeding = _split(end - seeders - own, seeders, want)
-        chosen = slices(
-            block,
-            middle,
-            width=V4_SIZE,
-            size=end - seeders,
-            want=leeching,
-            skip=slot - seeders if own else -1,
-            roll=roll,
-        )
-        if not seeding:
-            return chosen
-        return chosen + slices(
-            block, room, width=V4_SIZE, size=seeders, want=seeding, skip=-1, roll=roll
-        )
+    def _part4(self, first: int, end: int, want: int, skip: int, roll: float) -> bytes:
+        """Up to `want` IPv4 endpoints of the slots from `first` to before `end`.
 
-    def _choose6(self, slot: int, want: int, roll: float) -> bytes:
-        seeders, leechers = self._rows6(slot)
-        if self._flags(slot) & SEEDING:
-            shares = [(leechers, min(want, leechers.size))]
-        else:
-            leeching, seeding = _split(leechers.supply, seeders.size, want)
-            shares = [(seeders, seeding), (leechers, leeching)]
-        return b"".join(
-            [
-                slices(
-                    row.endpoints,
-                    0,
-                    width=V6_SIZE,
-                    size=row.size,
-                    want=take,
-                    skip=row.skip,
-                    roll=roll,
-                )
-                for row, take in shares
-                if take > 0
+        `skip` is the slot to leave out, counted from `first`. As `spans`, but nearly always
+        one slice of memory, or two around `skip`.
+        """
+        size = end - first
+        others = size - (skip < size)
+        start = 0 if want >= others else int(roll * others)
+        stop = start + want if want < others else others
+        block, base = self._block, self._room + first * V4_SIZE
+        if stop > others:
+            parts = [
+                block[base + begin * V4_SIZE : base + last * V4_SIZE]
+                for begin, last in spans(size, want, skip, roll)
             ]
-        )
+            return b"".join(parts)
+        if stop > skip:
+            gap = base + skip * V4_SIZE
+            last = base + (stop + 1) * V4_SIZE
+            if start < skip:
+                return bytes(block[base + start * V4_SIZE : gap] + block[gap + V4_SIZE : last])
+            return bytes(block[base + (start + 1) * V4_SIZE : last])
+        return bytes(block[base + start * V4_SIZE : base + stop * V4_SIZE])
 
-    def _shares(self, slot: int, want: int) -> list[tuple[_Row, int]]:
-        """From which row how many; counted in endpoints, as who has two is offered under both."""
-        seeders4, leechers4 = self._rows4(slot)
-        seeders6, leechers6 = self._rows6(slot)
+    def _shares(self, slot: int, want: int) -> _Shares:
+        """Counted in endpoints, as a peer with two families is offered under both."""
+        seeders4, leechers4 = self._seeders4, self._with4 - self._seeders4
+        seeders6, leechers6 = len(self._seeders6 or ()), len(self._leechers6 or ())
         if self._flags(slot) & SEEDING:
-            return _share(leechers4, leechers6, want)
-        leeching, seeding = _split(
-            leechers4.supply + leechers6.supply, seeders4.size + seeders6.size, want
-        )
-        return _share(seeders4, seeders6, seeding) + _share(leechers4, leechers6, leeching)
-
-    def _rows4(self, slot: int) -> tuple[_Row, _Row]:
-        block, room = self._block, self._room
-        seeders, end = self._seeders4, self._with4
-        skip = slot - seeders if seeders <= slot < end else -1
-        middle = room + seeders * V4_SIZE
-        return (
-            _Row(block, room, V4_SIZE, seeders, -1),
-            _Row(block, middle, V4_SIZE, end - seeders, skip, seeders),
-        )
-
-    def _rows6(self, slot: int) -> tuple[_Row, _Row]:
-        seeders = self._seeders6 or PeerRing()
-        leechers = self._leechers6 or PeerRing()
-        spot = self._spot6(slot)
-        skip = -1 if spot == NO_SPOT or self._flags(slot) & SEEDING else spot
-        return (
-            _Row(seeders.endpoints, 0, V6_SIZE, len(seeders), -1, 0, seeders),
-            _Row(leechers.endpoints, 0, V6_SIZE, len(leechers), skip, 0, leechers),
-        )
+            take4, take6 = _split(leechers4, leechers6, want)
+            return _Shares(0, take4, 0, take6, NO_SPOT, NO_SPOT)
+        skip4 = slot - seeders4 if slot < self._with4 else NO_SPOT
+        skip6 = self._spot6(slot)
+        others4 = leechers4 - (skip4 != NO_SPOT)
+        others6 = leechers6 - (skip6 != NO_SPOT)
+        leeching, seeding = _split(others4 + others6, seeders4 + seeders6, want)
+        of_seeders4, of_seeders6 = _split(seeders4, seeders6, seeding)
+        of_leechers4, of_leechers6 = _split(others4, others6, leeching)
+        return _Shares(of_seeders4, of_leechers4, of_seeders6, of_leechers6, skip4, skip6)
 
 
 def _split(first: int, second: int, want: int) -> tuple[int, int]:
     """Split `want` between two supplies: half each, the odd one to the first, gaps filled."""
     take_second = min(second, want - min(first, (want + 1) // 2))
     return min(first, want - take_second), take_second
-
-
-def _share(row4: _Row, row6: _Row, want: int) -> list[tuple[_Row, int]]:
-    """Half from each family of one side; what one family cannot fill is the other's."""
-    take4, take6 = _split(row4.supply, row6.supply, want)
-    return [(row, take) for row, take in ((row4, take4), (row6, take6)) if take > 0]

@@ -9,13 +9,13 @@ from tracker.wire import ACCOUNT_MAY_ANNOUNCE, ACCOUNT_MAY_DOWNLOAD, EVENT_STOPP
 
 def check_account(ask: Ask) -> None:
     """A banned member announces nothing. Raises Refusal."""
-    if ask.account is None or not ask.account.flags & ACCOUNT_MAY_ANNOUNCE:
+    if not ask.rights & ACCOUNT_MAY_ANNOUNCE:
         raise Refusal("account_banned", "User is banned")
 
 
 def check_download_right(ask: Ask) -> None:
     """Without the right to download only seeding goes on; leaving always does. Raises Refusal."""
-    if ask.request.left == 0 or ask.request.event == EVENT_STOPPED:
+    if ask.rights & ACCOUNT_MAY_DOWNLOAD:
         return
-    if ask.account is None or not ask.account.flags & ACCOUNT_MAY_DOWNLOAD:
+    if ask.request.left != 0 and ask.request.event != EVENT_STOPPED:
         raise Refusal("download_disabled", "Low ratio. Download disabled.")

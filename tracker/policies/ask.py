@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from tracker.access_table import AccessTable
+from tracker.banned_addresses import BannedAddresses
 from tracker.protocol.announce import AnnounceRequest
 from tracker.rules import Rules
 from tracker.swarm import Swarm
-from tracker.wire import AccountEntry, TorrentEntry
 
 
 class Access(Protocol):
@@ -30,12 +30,18 @@ class Access(Protocol):
         """The rules in force."""
         ...
 
+    @property
+    def banned(self) -> BannedAddresses:
+        """Banned addresses and ranges; another object after each full load."""
+        ...
+
 
 class Ask:
     """What is known of an announce so far; later policies rely on what earlier ones found.
 
-    `address` is 4 or 16 bytes. `account` is set by the key policy. `torrent` is None where
-    the info hash is unknown, `swarm` where nobody announced the torrent yet. `now` is in seconds.
+    `address` is 4 or 16 bytes, `now` in seconds. `account` is a number, with ACCOUNT_* bits in
+    `rights`; the key policy sets both, 0 means none. `torrent` is a number, 0 where the info
+    hash is unknown, with TORRENT_* in `state`; `swarm` is None where nobody announced it yet.
     """
 
     __slots__ = (
@@ -44,9 +50,12 @@ class Ask:
         "now",
         "passkey",
         "request",
+        "rights",
         "rules",
+        "state",
         "swarm",
         "torrent",
+        "uploader",
     )
 
     def __init__(
@@ -55,18 +64,23 @@ class Ask:
         passkey: bytes,
         address: bytes,
         *,
-        torrent: TorrentEntry | None,
-        rules: Rules,
+        access: Access,
         now: int,
     ) -> None:
+        """`access` tells the torrent's number and state, and the rules."""
         self.request = request
         self.passkey = passkey
         self.address = address
-        self.torrent = torrent
-        self.rules = rules
         self.now = now
-        self.account: AccountEntry | None = None
+        self.rules = access.rules
+        self.account = self.rights = 0
+        self.torrent, self.uploader, self.state = access.table.torrent_state(request.info_hash)
         self.swarm: Swarm | None = None
+
+    @property
+    def is_in_swarm(self) -> bool:
+        """Whether this very client is in the torrent's swarm already."""
+        return self.swarm is not None and self.swarm.find(self.account, self.request.peer_id) >= 0
 
 
 Policy: TypeAlias = Callable[[Ask], None]

@@ -6,7 +6,7 @@ from tracker.policies.ask import Ask
 from tracker.protocol.refusals import Refusal
 
 
-def make_room(ask: Ask, account: int, endpoint: bytes) -> int:
+def make_room(ask: Ask, endpoint: bytes) -> int:
     """The slot of the client that gives way to one that is new in a swarm, or -1.
 
     A client at the same address and port gives way; with all seats taken, one that is
@@ -15,7 +15,7 @@ def make_room(ask: Ask, account: int, endpoint: bytes) -> int:
     swarm = ask.swarm
     if swarm is None:
         return -1
-    taken = swarm.seats(account)
+    taken = swarm.seats(ask.account)
     for slot in taken:
         if endpoint in swarm.endpoints(slot):
             return slot

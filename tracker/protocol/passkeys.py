@@ -6,6 +6,7 @@ of BLAKE2b, keyed with the passkey key `kid`, over account, scope kind, scope id
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import hmac
 import secrets
@@ -19,14 +20,18 @@ SCOPE_ANNOUNCE: Final = 1
 SCOPE_TORRENT: Final = 2
 
 _SUBJECT: Final = struct.Struct(">IBII")
-_LOWER_HEX: Final = frozenset(b"0123456789abcdef")
 
 
 def read_passkey(text: bytes) -> bytes | None:
     """The 16 bytes of a passkey, or None where it is no 32 lower-case hex digits."""
-    if len(text) != PASSKEY_DIGITS or not _LOWER_HEX.issuperset(text):
+    if len(text) != PASSKEY_DIGITS:
         return None
-    return bytes.fromhex(text.decode("ascii"))
+    try:
+        passkey = binascii.unhexlify(text)
+    except binascii.Error:
+        return None
+    # Capitals would be read as well; one key has one spelling.
+    return passkey if binascii.hexlify(passkey) == text else None
 
 
 def account_number(passkey: bytes) -> int:
@@ -46,7 +51,11 @@ class PasskeyCheck:
         self._nobody = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=MAC_SIZE)
 
     def opens(self, passkey: bytes, kid: int, epoch: int, torrent: int) -> bool:
-        """Whether the 16-byte passkey is its account's general key or its key of this torrent.
+        """Whether the 16-byte passkey is its account's general key or its key of this torrent."""
+        return self.scope(passkey, kid, epoch, torrent) != 0
+
+    def scope(self, passkey: bytes, kid: int, epoch: int, torrent: int) -> int:
+        """What the 16-byte passkey opens: SCOPE_ANNOUNCE, SCOPE_TORRENT, or 0 for nothing.
 
         Both candidates are always computed and compared in constant time. `torrent` is 0
         where the torrent is unknown; no key is ever made for number 0.
@@ -60,4 +69,6 @@ class PasskeyCheck:
         proof = passkey[4:]
         matches_general = hmac.compare_digest(general.digest(), proof)
         matches_scoped = hmac.compare_digest(scoped.digest(), proof)
-        return matches_general | (matches_scoped & (torrent != 0))
+        if matches_general:
+            return SCOPE_ANNOUNCE
+        return SCOPE_TORRENT if matches_scoped and torrent else 0
