@@ -7,7 +7,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
 
@@ -27,12 +27,15 @@ from ops.server_checks import (
     weak_settings,
 )
 from ops.settings import Settings
+from projections.ledger_figures import ledger_figures
 
 GIGABYTE = 1 << 30
 DISK_WARN, DISK_FAIL = 5 * GIGABYTE, GIGABYTE
 # Proofs of two-factor codes and the order of ledger records tolerate seconds, not minutes.
 CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 2.0, 30.0
 MEMORY_WARN_PERCENT = 80
+ROWS_WARN = timedelta(days=3)
+"""A day is closed an hour after its end; rows older than this tell that nobody does it."""
 OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 PRIVATE_FILES = ("*.secret", "*.kek", "*.kek.wrapped", "*.json")
 
@@ -63,6 +66,7 @@ def examine(settings: Settings, urls: Urls) -> Iterator[Finding]:
     yield from examine_ports(settings)
     yield from examine_postgres(urls)
     yield from examine_log(urls)
+    yield from examine_ledger(urls, datetime.now(UTC))
     yield from examine_redis(urls.redis_url)
     yield from examine_kernel()
 
@@ -184,6 +188,29 @@ def examine_log(urls: Urls) -> Iterator[Finding]:
         )
     elif facts:
         yield Finding(Level.OK, "log", "protected from the login the processes use")
+
+
+def examine_ledger(urls: Urls, now: datetime) -> Iterator[Finding]:
+    """The size of the peer ledger, and whether its days are closed in time."""
+    try:
+        with psycopg.connect(urls.app_url, autocommit=True) as conn:
+            figures = ledger_figures(conn)
+    except psycopg.Error:
+        # Said already: the server is away, or not migrated.
+        return
+    late = figures.oldest_rows is not None and figures.oldest_rows < (now - ROWS_WARN).date()
+    text = (
+        f"{figures.row_bytes / GIGABYTE:.2f} GiB as rows of {figures.row_days} days,"
+        f" {figures.block_bytes / GIGABYTE:.2f} GiB as blocks of {figures.closed_days} days"
+    )
+    if figures.oldest_day:
+        text += f", since {figures.oldest_day}"
+    yield Finding(
+        Level.WARN if late else Level.OK,
+        "ledger",
+        f"{text}; {figures.oldest_rows} is not compacted yet" if late else text,
+        "start the scheduler, or run: trackarr audit compact" if late else "",
+    )
 
 
 def examine_redis(url: str) -> Iterator[Finding]:

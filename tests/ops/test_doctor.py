@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
+
+import psycopg
 
 from ops.doctor import (
     Finding,
     Level,
     examine_folder,
     examine_kernel,
+    examine_ledger,
     examine_log,
     examine_postgres,
     examine_redis,
     report,
 )
 from ops.run_state import Urls
+from projections.ledger_days import compact_day
 from tests.kit.servers import Database, TestServers
+from tests.projections.ledger_kit import MONDAY, NOW, keep, make_sealer, spread_records
 
 
 def worst(findings: Iterable[Finding]) -> Level:
@@ -61,6 +67,20 @@ def test_a_log_its_login_could_rewrite_warns(database: Database) -> None:
 def test_an_empty_database_wants_a_migration(empty_database_url: str) -> None:
     empty = Urls(empty_database_url, empty_database_url, "unused")
     assert any(f.advice == "run: trackarr migrate" for f in examine_log(empty))
+
+
+def test_days_of_the_ledger_that_nobody_closes_warn(database: Database) -> None:
+    urls = urls_of(database)
+    with psycopg.connect(database.app_url, autocommit=True) as conn:
+        keep(conn, spread_records(50, seed=1), [50])
+        (soon,) = examine_ledger(urls, NOW - timedelta(days=6))
+        (late,) = examine_ledger(urls, NOW)
+        assert (soon.level, late.level) == (Level.OK, Level.WARN)
+        assert f"{MONDAY} is not compacted" in late.text
+        compact_day(conn, make_sealer(), MONDAY, now=NOW)
+    (closed,) = examine_ledger(urls, NOW)
+    assert closed.level is Level.OK
+    assert "blocks of 1 days, since 2024-03-04" in closed.text
 
 
 def test_unsafe_durability_fails(database: Database, servers: TestServers) -> None:
