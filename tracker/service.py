@@ -19,8 +19,10 @@ from tracker.lease import process_mark
 from tracker.protocol.passkeys import PasskeyCheck
 from tracker.proxies import TrustedProxies
 from tracker.resp import parse_redis_url
+from tracker.restore import SnapshotSearch
 from tracker.rules import SEATS_LIMIT
 from tracker.shard import Shard, ShardNumbers
+from tracker.snapshot_folder import SnapshotPlace
 from tracker.start import ShardStart
 from tracker.stop import StopFlag
 
@@ -42,6 +44,8 @@ class TrackerConfig:
     """What /metrics asks for; without one only this machine and trusted proxies may read it."""
     place: ShardPlace = field(default_factory=ShardPlace)
     numbers: ShardNumbers = field(default_factory=ShardNumbers)
+    snapshots: SnapshotPlace | None = None
+    """Without one, a start reads the whole stream, which then keeps a peer's life of records."""
     own_process: bool = True
     """Whether collector and limits of this process may be set for a tracker."""
 
@@ -91,16 +95,25 @@ class TrackerService:
         config = self._config
         life = config.numbers.rules.peer_life
         start = ShardStart(
-            self._redis, config.place, peer_life=life, mark=process_mark(), log=self._log
+            self._redis,
+            config.place,
+            peer_life=life,
+            mark=process_mark(),
+            search=SnapshotSearch(config.snapshots, self._log),
+            allow_weak=config.numbers.allow_weak_redis,
+            log=self._log,
         )
+        if config.own_process:
+            # A start makes millions of objects and no cycles: a collector would only look at them.
+            gc.disable()
         started = start.run(stop, prepared)
         if started is None:
             return
         self._log(
             "tracker.started",
-            layout=started.layout,
+            layout=started.identity.layout,
             shard=config.place.shard,
-            epoch=started.epoch,
+            epoch=started.identity.epoch,
             peers=started.swarms.peers,
         )
         if self._config.own_process:
@@ -110,6 +123,7 @@ class TrackerService:
             place=self._config.place,
             redis=self._redis,
             started=started,
+            snapshots=self._config.snapshots,
             clock=ShardClock(started.last_at).now,
             passkeys=PasskeyCheck(self._config.passkey_keys),
             connection_ids=ConnectionIds(self._config.connection_id_keys, time.time),
@@ -135,3 +149,4 @@ def _tune_process(connections: int) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 50, 100)
+    gc.enable()

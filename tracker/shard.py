@@ -23,9 +23,12 @@ from tracker.metrics import MetricsAccess, TrackerMetrics
 from tracker.protocol.passkeys import PasskeyCheck
 from tracker.proxies import TrustedProxies
 from tracker.redis_link import RedisLink
+from tracker.redis_watch import RedisWatch
 from tracker.resp import RedisAddress, Reply
 from tracker.rules import Rules
 from tracker.scrapes import Scrapes
+from tracker.snapshot_folder import SnapshotFolder, SnapshotPlace
+from tracker.snapshot_writer import SnapshotWriter
 from tracker.start import StartedShard
 from tracker.stop import StopFlag
 from tracker.udp_server import UdpServer
@@ -45,6 +48,8 @@ class ShardNumbers:
     """Addresses and ranges (CIDR) whose X-Forwarded-For is believed."""
     pending_answers: int = 8192
     pending_seconds: float = 2.0
+    allow_weak_redis: bool = False
+    """Whether a Redis may be used that can lose what it acknowledged."""
 
 
 class Shard:
@@ -57,6 +62,7 @@ class Shard:
         place: ShardPlace,
         redis: RedisAddress,
         started: StartedShard,
+        snapshots: SnapshotPlace | None,
         clock: Callable[[], int],
         passkeys: PasskeyCheck,
         connection_ids: ConnectionIds,
@@ -68,13 +74,14 @@ class Shard:
         self._swarms = swarms = started.swarms
         self._counters = counters
         self._lease = started.lease
+        self._clock = clock
         self._log = log
         self._loop = loop = EventLoop()
         self._access = AccessFeed(loop, numbers.rules, log)
         self._stream = EventStream(
             loop,
             stream=started.stream,
-            epoch=started.epoch,
+            epoch=started.identity.epoch,
             pending_answers=numbers.pending_answers,
             pending_seconds=numbers.pending_seconds,
             counters=counters,
@@ -147,11 +154,29 @@ class Shard:
         )
         # What was gathered in a round leaves after its requests, also the pipelined ones.
         loop.after_round(self._stream.flush)
-        self._stream_link = self._link(redis, self._stream.link_up, self._stream_down)
+        self._stream_link = self._link(redis, self._stream_up, self._stream_down)
+        self._watch = RedisWatch(
+            loop, self._stream_link, self._stream, allow_weak=numbers.allow_weak_redis, log=log
+        )
         self._access_link = self._link(redis, self._access.link_up, self._access_down)
         self._stream.attach(self._stream_link)
         self._access.attach(self._access_link)
         self._lease.renew_on(loop, self._stream_link)
+        self._snapshots: SnapshotWriter | None = None
+        if snapshots is not None:
+            identity = started.identity
+            self._snapshots = SnapshotWriter(
+                loop,
+                folder=SnapshotFolder(snapshots, identity.layout, identity.shard),
+                identity=identity,
+                swarms=swarms,
+                stream=self._stream,
+                link=self._stream_link,
+                clock=clock,
+                kept=started.kept,
+                seconds=snapshots.seconds,
+                log=log,
+            )
         loop.on_tick(self._tick)
 
     def run(
@@ -181,6 +206,8 @@ class Shard:
         """Refuse what still waits and give every descriptor back."""
         self._http.stop_listening()
         self._udp.stop_listening()
+        if self._snapshots is not None:
+            self._snapshots.close()
         self._stream.close()
         self._stream.refuse_held()
         self._http.close()
@@ -197,13 +224,16 @@ class Shard:
         return {
             "ok": redis and self._access.loaded,
             "redis": redis,
+            "redisMemory": self._watch.memory_percent,
             "access": self._access.loaded,
             "accessSeq": self._access.seq,
             "shard": self._place.shard,
             "shards": self._place.shards,
-            "layout": self._started.layout,
-            "epoch": self._started.epoch,
+            "layout": self._started.identity.layout,
+            "epoch": self._started.identity.epoch,
             "peers": self._swarms.peers,
+            "peersMissing": self._clock() < self._started.missing_until,
+            "snapshotAge": self._snapshots.age if self._snapshots is not None else None,
             "swarms": len(self._swarms.by_torrent),
             "connections": self._http.open,
             "waiting": self._stream.waiting,
@@ -236,6 +266,10 @@ class Shard:
     ) -> RedisLink:
         return RedisLink(self._loop, redis, silence=_SILENCE_SECONDS, on_up=on_up, on_down=on_down)
 
+    def _stream_up(self) -> None:
+        self._watch.link_up()
+        self._stream.link_up()
+
     def _stream_down(self, reason: str) -> None:
         self._log("redis.lost", link="stream", reason=reason)
         self._stream.link_down()
@@ -267,6 +301,10 @@ class Shard:
         if self._lease.release(released.append):
             while not released and time.monotonic() < limit and self._stream_link.up:
                 self._loop.run_round()
+        if self._snapshots is not None:
+            # Only now: who waits for the lease goes on at once, and needs no snapshot.
+            self._stream.close()
+            self._snapshots.finish()
         self._log("tracker.stopped", settled=self._stream.settled)
 
     @property

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -21,29 +22,34 @@ from tracker.swarms import Swarms
 _NAME: Final = re.compile(r"(\d+)\.(\d+)\.(newest|previous|[0-9a-f]{16}\.tmp)")
 
 
+@dataclass(frozen=True)
+class SnapshotPlace:
+    """Where snapshots are kept, what seals them, and how often one is written, in seconds."""
+
+    root: Path
+    keys: SnapshotKeys
+    seconds: float = 60.0
+
+
 class SnapshotFolder:
     """Two generations for each shard, readable by us only. Files appear whole or not at all."""
 
-    def __init__(self, root: Path, keys: SnapshotKeys, layout: int, shard: int) -> None:
-        self._root = root
-        self._keys = keys
+    def __init__(self, place: SnapshotPlace, layout: int, shard: int) -> None:
+        self._root = root = place.root
+        self._keys = place.keys
         self._layout = layout
         self._shard = shard
         self.newest = root / f"{layout}.{shard}.newest"
         self.previous = root / f"{layout}.{shard}.previous"
         self.unfinished = root / f"{layout}.{shard}.{secrets.token_hex(8)}.tmp"
 
-    def shard_of(self, layout: int, shard: int) -> SnapshotFolder:
-        """The snapshots of another shard in the same folder."""
-        return SnapshotFolder(self._root, self._keys, layout, shard)
-
     def head(self, path: Path) -> SnapshotHead:
         """Whose state a snapshot says it is. Raises UnusableSnapshot, OSError."""
         with path.open("rb") as file:
             return self._reader(file).head
 
-    def load(self, path: Path, take: Callable[[bytes], int]) -> None:
-        """Give all chunks to `take`, which answers with the peers in one.
+    def load(self, path: Path, take: Callable[[bytes], int]) -> SnapshotHead:
+        """Give all chunks to `take`, which answers with the peers in one; the snapshot's head.
 
         Raises UnusableSnapshot, and what was taken in then is worth nothing; OSError.
         """
@@ -57,6 +63,7 @@ class SnapshotFolder:
                 raise UnusableSnapshot(str(fault)) from None
             if peers != reader.peers:
                 raise UnusableSnapshot("its count of peers does not fit")
+            return reader.head
 
     def write(self, head: SnapshotHead, swarms: Swarms) -> None:
         """Write `unfinished`, down to the disk. Raises OSError, and then no file is left."""

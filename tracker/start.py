@@ -8,13 +8,16 @@ from typing import Final, NamedTuple
 
 from tracker.event_stream import Log
 from tracker.forwarding import ShardPlace
-from tracker.layouts import Layout, OwnedTorrents, settle_layouts
+from tracker.layouts import Layout, settle_layouts
 from tracker.lease import ShardLease
+from tracker.rebuild import ShardRebuild
 from tracker.redis_link import RedisCalls
+from tracker.redis_watch import weak_settings
 from tracker.resp import RedisAddress, RedisError
+from tracker.restore import SnapshotSearch
+from tracker.snapshot_writer import KeptSnapshot, ShardIdentity
 from tracker.stop import StopFlag
 from tracker.swarms import Swarms
-from tracker.tail import TailReader
 from tracker.wire import stream_name
 
 _PAUSE: Final = 0.1
@@ -23,14 +26,19 @@ _TIMEOUT: Final = 5.0
 
 
 class StartedShard(NamedTuple):
-    """What a start found: our stream and lease with its epoch, the last record's time, swarms."""
+    """What a start found: our stream and lease with its epoch, the last time known, swarms.
 
-    layout: int
+    `kept` is the snapshot that was loaded; `missing_until` tells up to which shard time
+    (microseconds) peers may be missing, 0 where none are.
+    """
+
+    identity: ShardIdentity
     stream: str
     lease: ShardLease
-    epoch: int
     last_at: int
     swarms: Swarms
+    kept: KeptSnapshot | None
+    missing_until: int
 
 
 class ShardStart:
@@ -41,13 +49,23 @@ class ShardStart:
     """
 
     def __init__(
-        self, redis: RedisAddress, place: ShardPlace, *, peer_life: int, mark: str, log: Log
+        self,
+        redis: RedisAddress,
+        place: ShardPlace,
+        *,
+        peer_life: int,
+        mark: str,
+        search: SnapshotSearch,
+        allow_weak: bool,
+        log: Log,
     ) -> None:
         """`mark` names this process; `peer_life` in seconds."""
         self._redis = redis
         self._place = place
         self._peer_life = peer_life
         self._mark = mark
+        self._allow_weak = allow_weak
+        self._search = search
         self._log = log
         self._said = ""
 
@@ -58,6 +76,11 @@ class ShardStart:
         while not stop.is_set():
             try:
                 with RedisCalls(self._redis, _TIMEOUT) as calls:
+                    weak = [] if self._allow_weak else weak_settings(calls)
+                    if weak:
+                        self._say(f"Redis may lose acknowledged announces: {', '.join(weak)}")
+                        time.sleep(_PAUSE)
+                        continue
                     layouts = settle_layouts(calls, self._place.shards, self._mark)
                     if layouts is None:
                         self._say("a tracker with another number of shards still runs")
@@ -86,12 +109,17 @@ class ShardStart:
     ) -> StartedShard | None:
         """None where the lease was lost while reading, or a stop was asked for."""
         layout, shard = layouts[-1].number, self._place.shard
-        swarms = Swarms(self._peer_life)
-        inherited_at = self._inherit(calls, layouts[:-1], swarms, stop)
-        stream = stream_name(layout, shard)
-        tail = TailReader(stream, swarms)
+        rebuild = ShardRebuild(
+            calls,
+            layouts,
+            self._place,
+            peer_life=self._peer_life,
+            search=self._search,
+            log=self._log,
+        )
+        if not rebuild.run(stop.is_set):
+            return None
         lease = ShardLease(layout, shard, self._mark)
-        tail.read(calls, stop.is_set)
         told = False
         while (epoch := lease.take(calls)) is None:
             if stop.is_set():
@@ -101,7 +129,8 @@ class ShardStart:
                 told = True
                 prepared()
             time.sleep(_FOLLOW_PAUSE)
-            tail.read(calls, stop.is_set)
+            rebuild.follow(stop.is_set)
+        stream = stream_name(layout, shard)
         lease.fence(calls, stream, epoch)
         lost = False
 
@@ -112,26 +141,16 @@ class ShardStart:
             lost = lost or not lease.keep(calls, time.monotonic())
             return lost or stop.is_set()
 
-        tail.read(calls, interrupted)
+        rebuild.follow(interrupted)
         if lost:
             self._say("another process holds the shard")
             return None
-        last_at = max(inherited_at, tail.last_at)
-        return StartedShard(layout, stream, lease, epoch, last_at, swarms)
-
-    def _inherit(
-        self, calls: RedisCalls, older: Sequence[Layout], swarms: Swarms, stop: StopFlag
-    ) -> int:
-        """Take in what the streams of older layouts still hold of our torrents.
-
-        Gives the time of their newest record, 0 where there is none.
-        """
-        last_at = 0
-        owned = OwnedTorrents(calls, self._place.shard, self._place.shards)
-        for layout in older:
-            for shard in range(layout.shards):
-                stream = stream_name(layout.number, shard)
-                tail = TailReader(stream, swarms, owns=owned.owns)
-                tail.read(calls, stop.is_set)
-                last_at = max(last_at, tail.last_at)
-        return last_at
+        return StartedShard(
+            identity=ShardIdentity(layout, shard, rebuild.history, epoch),
+            stream=stream,
+            lease=lease,
+            last_at=rebuild.last_at,
+            swarms=rebuild.swarms,
+            kept=rebuild.kept,
+            missing_until=rebuild.missing_until,
+        )

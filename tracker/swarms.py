@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from tracker.peer_record import Peer
@@ -91,23 +91,27 @@ class Swarms:
         if chunk:
             yield b"".join(chunk)
 
-    def load_chunk(self, chunk: bytes, now: int) -> int:
-        """Take in dumped swarms of torrents that have none yet; the answer is their peers.
+    def load_chunk(self, chunk: bytes, now: int, owns: Callable[[int], bool] | None = None) -> int:
+        """Take in dumped swarms of torrents that have none yet; the answer is the chunk's peers.
 
-        `now` in seconds. Raises ValueError where the bytes are no such chunk; what stood
-        before the fault has been taken in then.
+        `now` in seconds; `owns` tells by a torrent's number whose swarms are passed over. Raises
+        ValueError where the bytes are no such chunk; what was taken in then is worth nothing.
         """
         loaded = at = 0
         view = memoryview(chunk)
+        accounts: list[int] = []
         while at < len(view):
             swarm, at = Swarm.load(view, at)
+            loaded += swarm.size
+            if owns is not None and not owns(swarm.torrent):
+                continue
             if swarm.torrent in self.by_torrent:
                 raise ValueError("a swarm is dumped twice")
             self.by_torrent[swarm.torrent] = swarm
-            self._members.update(swarm.accounts())
+            accounts += swarm.accounts()
             self._plan(swarm, min(swarm.seen_between(0, swarm.size), default=now) + self.life, now)
-            loaded += swarm.size
-            self.peers += swarm.size
+        self._members.update(accounts)
+        self.peers += len(accounts)
         return loaded
 
     def expire(self, now: int, limit: int) -> list[Departed]:

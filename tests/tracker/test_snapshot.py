@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tracker.snapshot import SnapshotHead, SnapshotKeys, UnusableSnapshot
-from tracker.snapshot_folder import SnapshotFolder
+from tracker.snapshot_folder import SnapshotFolder, SnapshotPlace
 from tracker.swarms import Swarms
 
 KEYS = SnapshotKeys(7, {6: bytes(32), 7: bytes(range(32))})
@@ -63,7 +63,7 @@ def loaded(folder: SnapshotFolder, path: Path) -> Swarms:
 
 
 def written(root: Path, swarms: Swarms, head: SnapshotHead = HEAD) -> SnapshotFolder:
-    folder = SnapshotFolder(root, KEYS, HEAD.layout, HEAD.shard)
+    folder = SnapshotFolder(SnapshotPlace(root, KEYS), HEAD.layout, HEAD.shard)
     folder.write(head, swarms)
     folder.keep(rotate=True)
     return folder
@@ -143,20 +143,24 @@ def test_snapshot_cut_between_frames_or_with_more_behind_is_noticed(tmp_path: Pa
 def test_snapshot_under_another_key_is_not_used(tmp_path: Path) -> None:
     written(tmp_path, swarms_of([3]))
     for materials in ({7: bytes(32)}, {8: bytes(range(32))}):
-        other = SnapshotFolder(tmp_path, SnapshotKeys(max(materials), materials), 2, 1)
+        other = SnapshotFolder(
+            SnapshotPlace(tmp_path, SnapshotKeys(max(materials), materials)), 2, 1
+        )
         with pytest.raises(UnusableSnapshot):
             other.head(other.newest)
 
 
 def test_snapshot_opens_with_a_retired_key(tmp_path: Path) -> None:
     written(tmp_path, swarms_of([3]))
-    rotated = SnapshotFolder(tmp_path, SnapshotKeys(9, {**KEYS.materials, 9: b"k" * 32}), 2, 1)
+    rotated = SnapshotFolder(
+        SnapshotPlace(tmp_path, SnapshotKeys(9, {**KEYS.materials, 9: b"k" * 32})), 2, 1
+    )
     assert rotated.head(rotated.newest) == HEAD
 
 
 def test_renamed_snapshot_of_another_shard_is_not_used(tmp_path: Path) -> None:
     folder = written(tmp_path, swarms_of([3]))
-    other = folder.shard_of(2, 0)
+    other = SnapshotFolder(SnapshotPlace(tmp_path, KEYS), 2, 0)
     folder.newest.rename(other.newest)
     with pytest.raises(UnusableSnapshot, match="another shard"):
         other.head(other.newest)
@@ -187,7 +191,7 @@ def test_unwritable_folder_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_tidy_removes_what_nobody_finishes_and_old_layouts(tmp_path: Path) -> None:
-    folder = SnapshotFolder(tmp_path, KEYS, 2, 1)
+    folder = SnapshotFolder(SnapshotPlace(tmp_path, KEYS), 2, 1)
     gone = ["2.1.00112233445566aa.tmp", "1.0.newest", "1.3.previous"]
     kept = ["2.0.00112233445566aa.tmp", "2.1.newest", "3.0.newest", "notes.txt", "1.1.newest"]
     for name in (*gone, *kept):
@@ -197,4 +201,4 @@ def test_tidy_removes_what_nobody_finishes_and_old_layouts(tmp_path: Path) -> No
         os.utime(path, (NOW - age, NOW - age))
     folder.tidy(NOW - 100)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
-    SnapshotFolder(tmp_path / "missing", KEYS, 2, 1).tidy(NOW)
+    SnapshotFolder(SnapshotPlace(tmp_path / "missing", KEYS), 2, 1).tidy(NOW)
