@@ -75,6 +75,11 @@ class StorageSettings(SettingsGroup):
         """Where the shards of this host meet: unix sockets, good for one run."""
         return self.data_dir.absolute() / "run"
 
+    @property
+    def snapshot_dir(self) -> Path:
+        """Where the tracker shards of this host keep their snapshots."""
+        return self.data_dir.absolute() / "snapshots"
+
 
 class NetworkSettings(SettingsGroup):
     """Addresses and ports we listen on, and the URLs others reach us by."""
