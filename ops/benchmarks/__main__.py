@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import psycopg
 import typer
 
-from ops.benchmarks import appends, latency, replays
+from ops.benchmarks import appends, latency, replays, tracker_bench
 from ops.benchmarks.ground import fresh_ground
 from ops.benchmarks.report import Figure, durability, print_table
 
@@ -28,7 +29,10 @@ def main(
         "bench-results/latest.json"
     ),
 ) -> None:
-    """Measure each part beside its baseline, on fresh embedded servers of its own."""
+    """Measure each part beside its baseline, on fresh embedded servers of its own.
+
+    `tracker` is a benchmark with options of its own, see `tracker --help`.
+    """
     wanted = parts or list(PARTS)
     unknown = [part for part in wanted if part not in PARTS]
     if unknown:
@@ -52,4 +56,10 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    if sys.argv[1:2] == ["tracker"]:
+        del sys.argv[1]
+        program.command()(tracker_bench.command)
+    else:
+        program.command()(main)
+    program()

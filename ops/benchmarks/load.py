@@ -80,10 +80,8 @@ class Load:
                 words.append(f"--{name.replace('_', '-')}={value}")
         if self.window_seconds is not None:
             words.append(f"--window-seconds={self.window_seconds}")
-        for name in ("fill", "leech", "keyless", "keep_alive", "connect_each"):
-            if getattr(self, name):
-                words.append(f"--{name.replace('_', '-')}")
-        return words
+        flags = ("fill", "leech", "keyless", "keep_alive", "connect_each")
+        return words + [f"--{name.replace('_', '-')}" for name in flags if getattr(self, name)]
 
 
 class Generators:
@@ -119,8 +117,8 @@ class Generators:
         on_window: Callable[[Measured], None] = lambda _: None,
     ) -> Measured:
         """Send the load to the tracker at `port` of 127.0.0.1. Raises BenchmarkFailed."""
-        command = [self._folder / load.protocol, f"--server=127.0.0.1:{port}"]
-        command += [f"--fixture={fixture}", *load.arguments()]  # type: ignore[list-item]
+        command = [str(self._folder / load.protocol), f"--server=127.0.0.1:{port}"]
+        command += [f"--fixture={fixture}", *load.arguments()]
         last: Measured | None = None
         with (
             pinned_to(self._core),

@@ -111,11 +111,12 @@ class Stage:
 
     def newest_entry(self) -> str:
         """Id of the last entry of the tracker's stream, "0-0" while there is none."""
-        with redis.Redis.from_url(self.urls.redis_url, decode_responses=True) as client:
+        with redis.Redis.from_url(self.urls.redis_url) as client:
             name = stream_name(self.settings.processes.tracker_shards, 0)
             if not client.exists(name):
                 return "0-0"
-            return str(client.xinfo_stream(name)["last-generated-id"])
+            newest: bytes = client.xinfo_stream(name)["last-generated-id"]
+            return newest.decode()
 
     def _start(self, name: str, core: int) -> Started:
         environment = {

@@ -1,0 +1,112 @@
+"""Latency under a load by the clock: at half of saturation, and over ten minutes without a rise."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from ops.benchmarks.load import Load, Measured
+from ops.benchmarks.processes import resident_bytes
+from ops.benchmarks.rows import Bound, Row
+from ops.benchmarks.stage import Stage
+
+Say = Callable[[str], None]
+IN_FLIGHT = 1024
+"""Enough that a stall delays requests instead of leaving them out."""
+SECOND_MINUTE = 2
+
+
+def measure_latency(
+    stage: Stage, load: Load, *, name: str, runs: int, seconds: float, say: Say
+) -> Row:
+    """p99 at half the rate of saturation, which is measured first, under the same conditions."""
+    say(f"saturation, {name}")
+    found = [stage.run(replace(load, seconds=seconds / 2)) for _ in range(runs)]
+    saturation = statistics.median(each.rate for each in found)
+    half = replace(load, seconds=seconds, rate=max(1.0, saturation / 2), in_flight=IN_FLIGHT)
+    turns: list[Measured] = []
+    for run in range(runs):
+        say(f"half of saturation, {name}, run {run + 1} of {runs}")
+        turns.append(stage.run(half))
+    values = tuple(turn.p99_us / 1000 for turn in turns)
+    value = statistics.median(values)
+    p50, p999 = (
+        statistics.median(getattr(turn, which) for turn in turns) / 1000
+        for which in ("p50_us", "p999_us")
+    )
+    return Row(
+        name=f"p99 at half of saturation, {name}",
+        value=value,
+        unit="ms",
+        runs=values,
+        bounds=(Bound(value=value, must=10, aim=5, kind="<="),),
+        note=(
+            f"at {statistics.median(turn.rate for turn in turns):,.0f}/s of {saturation:,.0f}/s "
+            f"with the worker folding; p50 {p50:.2f} ms, p99.9 {p999:.2f} ms"
+        ),
+        faults=sum(turn.faults for turn in (*found, *turns)),
+    )
+
+
+def measure_steady(
+    stage: Stage, load: Load, *, minutes: int, minute_seconds: float, say: Say
+) -> list[Row]:
+    """Half of saturation for so many minutes: memory and p99 of the last against the second."""
+    say("saturation, for the steady load")
+    found = stage.run(replace(load, seconds=3.0))
+    memory: list[dict[str, int]] = []
+    turns: list[Measured] = []
+
+    def minute_ended(measured: Measured) -> None:
+        turns.append(measured)
+        memory.append(
+            {
+                "tracker": resident_bytes(stage.tracker_pid),
+                "worker": resident_bytes(stage.worker_pid),
+            }
+        )
+        say(f"steady load, minute {len(turns)} of {minutes}")
+
+    rate = max(1.0, found.rate / 2)
+    steady = replace(
+        load,
+        rate=rate,
+        in_flight=IN_FLIGHT,
+        # A little longer, so that the last minute is a whole one.
+        seconds=minutes * minute_seconds + 1.0,
+        window_seconds=minute_seconds,
+    )
+    whole = stage.run(steady, on_window=minute_ended)
+    return [
+        _memory_row(memory, minutes, rate),
+        _latency_row(turns, minutes, rate, whole.faults),
+    ]
+
+
+def _memory_row(memory: Sequence[dict[str, int]], minutes: int, rate: float) -> Row:
+    second, last = memory[SECOND_MINUTE - 1], memory[minutes - 1]
+    value = last["tracker"] / second["tracker"]
+    mib = {name: (second[name] / 2**20, last[name] / 2**20) for name in last}
+    return Row(
+        name=f"Tracker memory after minute {minutes} against minute {SECOND_MINUTE}",
+        value=value,
+        unit="×",
+        bounds=(Bound(value=value, must=1.05, aim=1.05, kind="<="),),
+        note=f"{rate:,.0f} announces/s; "
+        + ", ".join(f"{name} {old:.0f} → {new:.0f} MiB" for name, (old, new) in mib.items()),
+    )
+
+
+def _latency_row(turns: Sequence[Measured], minutes: int, rate: float, faults: int) -> Row:
+    second, last = turns[SECOND_MINUTE - 1].p99_us / 1000, turns[minutes - 1].p99_us / 1000
+    value = last / second
+    each = ", ".join(f"{turn.p99_us / 1000:.1f}" for turn in turns)
+    return Row(
+        name=f"p99 of minute {minutes} against minute {SECOND_MINUTE}",
+        value=value,
+        unit="×",
+        bounds=(Bound(value=value, must=1.2, aim=1.2, kind="<="),),
+        note=f"{rate:,.0f} announces/s; {second:.2f} ms → {last:.2f} ms; each minute: {each} ms",
+        faults=faults,
+    )

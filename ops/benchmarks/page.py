@@ -1,0 +1,64 @@
+"""The page `docs/benchmarks.md`, written from a run: no figure on it is typed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ops.benchmarks.machine import Machine
+from ops.benchmarks.rows import Row, table_text
+
+COMMAND = "./ops/bench tracker"
+_HEADING = """\
+# Benchmarks
+
+Written by `{command}` from its own run; do not edit. The same figures as JSON are in
+`bench-results/tracker.json`. `{short} --help` names the options.
+
+| Machine | |
+|---|---|
+| Processor | {processor}, {cores} cores for us |
+| Memory | {memory:.0f} GiB |
+| System | {system} |
+| Python, Trackarr | {python}, {trackarr} |
+| Date | {date} |
+| Waiting processes at the start | {load:.1f}{busy} |
+
+"""
+_METHOD = """
+## How it is measured
+
+- A private installation in a temporary folder: embedded PostgreSQL and Valkey as shipped (`appendfsync always`), one
+  tracker on the first core; load generator, servers and worker on the second. Limits for one address and one member
+  are raised by settings, as an operator can; all checks and records are on.
+- The installation has 10,000 accepted torrents and 10,000 members, made as facts by `trackarr tracker bench-fixture`;
+  each torrent has 50 peers, and the load announces a random one of them. Answers hold at most 50 peers, 64 are awaited
+  at a time.
+- A figure is the median of three runs; the least and the greatest stand behind it. Trackers are loaded one after the
+  other in each run, and a ratio is the median of the ratios run by run.
+- `opentracker` and `bittorrent-tracker` hold the same 500,000 peers. They know no members, check no key, and record
+  nothing. "By CPU" is the rate a tracker would reach with the whole core where the generator can't load it so far.
+- "Core" figures count CPU time of all processes named, until every record is folded and the totals are written.
+- At half of saturation, requests are sent by the clock, and latency counts from the moment a request was due: a stall
+  is seen by every request that it delayed.
+- Every row counts refused, broken and unanswered announces; a row with any says so and does not pass.
+- The generators are C programs in `ops/benchmarks/generator/`, compiled when they are needed; they go to loopback
+  only.
+"""
+
+
+def benchmarks_page(rows: Sequence[Row], machine: Machine, *, command: str) -> str:
+    """The whole page."""
+    heading = _HEADING.format(
+        command=command,
+        short=COMMAND,
+        processor=machine.processor,
+        cores=machine.cores,
+        memory=machine.memory_gib,
+        system=machine.system,
+        python=machine.python,
+        trackarr=machine.trackarr,
+        date=machine.date,
+        load=machine.load,
+        busy="; the machine was shared, so figures are lower bounds" if machine.load > 1 else "",
+    )
+    return heading + table_text(rows) + "\n" + _METHOD

@@ -1,0 +1,166 @@
+"""Announces a second at saturation, beside other trackers under the same load."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from ops.benchmarks.load import Load, Measured
+from ops.benchmarks.processes import cpu_seconds
+from ops.benchmarks.rivals import BITTORRENT_TRACKER, OPENTRACKER, Absent, Rival, Rivals
+from ops.benchmarks.rows import Beside, Bound, Row
+from ops.benchmarks.stage import Stage
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A kind of load. `bounds` hold must and aim of the ratio to each rival's rate.
+
+    `by_cpu` names rivals the generator can't saturate: their rate is taken as it would be with
+    the whole core.
+    """
+
+    name: str
+    load: Load
+    bounds: dict[str, tuple[float, float]] = field(default_factory=dict)
+    by_cpu: frozenset[str] = frozenset()
+
+
+WORKS = {
+    "http": Work(
+        name="HTTP, new connection each",
+        load=Load(protocol="http"),
+        bounds={BITTORRENT_TRACKER: (8, 10), OPENTRACKER: (0.4, 0.5)},
+        by_cpu=frozenset({OPENTRACKER}),
+    ),
+    "keep-alive": Work(
+        name="HTTP keep-alive",
+        load=Load(protocol="http", keep_alive=True),
+        bounds={BITTORRENT_TRACKER: (8, 12)},
+    ),
+    "udp": Work(name="UDP announce with key", load=Load(protocol="udp")),
+    "udp-connect": Work(
+        name="UDP connect + announce with key",
+        load=Load(protocol="udp", connect_each=True),
+        bounds={BITTORRENT_TRACKER: (6, 8), OPENTRACKER: (0.25, 0.4)},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One run against one server and the CPU time the server took for it, seconds."""
+
+    measured: Measured
+    cpu: float
+
+    @property
+    def rate(self) -> float:
+        return self.measured.rate
+
+    @property
+    def by_cpu(self) -> float:
+        return self.measured.done / self.cpu if self.cpu else 0.0
+
+
+def measure_rates(
+    stage: Stage,
+    rivals: Rivals,
+    *,
+    works: Sequence[Work],
+    runs: int,
+    seconds: float,
+    say: Say,
+) -> list[Row]:
+    """Each work in turn: ours, then each rival, `runs` times; all hold the same peers."""
+    rows = []
+    for work in works:
+        load = replace(work.load, seconds=seconds)
+        rows.append(_measure_work(stage, rivals, replace(work, load=load), runs=runs, say=say))
+    return rows
+
+
+def _measure_work(stage: Stage, rivals: Rivals, work: Work, *, runs: int, say: Say) -> Row:
+    load = work.load
+    beside = [rival for rival in rivals.running if rival.keeps_connections or not load.keep_alive]
+    ours: list[Turn] = []
+    theirs: dict[str, list[Turn]] = {rival.name: [] for rival in beside}
+    for run in range(runs):
+        say(f"{work.name}, run {run + 1} of {runs}")
+        ours.append(_own_turn(stage, load))
+        for rival in beside:
+            theirs[rival.name].append(_rival_turn(stage, rival, replace(load, keyless=True)))
+    closing = [
+        Absent(rival.name, "closes every connection")
+        for rival in rivals.running
+        if rival not in beside
+    ]
+    return _row(work, ours, theirs, [*rivals.absent, *closing])
+
+
+def _own_turn(stage: Stage, load: Load) -> Turn:
+    before = cpu_seconds(stage.tracker_pid)
+    measured = stage.run(load)
+    return Turn(measured, cpu_seconds(stage.tracker_pid) - before)
+
+
+def _rival_turn(stage: Stage, rival: Rival, load: Load) -> Turn:
+    before = rival.cpu()
+    measured = rival.run(stage.generators, load, stage.fixture)
+    return Turn(measured, rival.cpu() - before)
+
+
+def _row(
+    work: Work, ours: Sequence[Turn], theirs: dict[str, list[Turn]], absent: Sequence[Absent]
+) -> Row:
+    bounds = []
+    for name, (must, aim) in work.bounds.items():
+        if turns := theirs.get(name):
+            ratios = [
+                mine.rate / _worth(work, name, other)
+                for mine, other in zip(ours, turns, strict=True)
+            ]
+            of = f"{name} by CPU" if name in work.by_cpu else name
+            bounds.append(Bound(value=statistics.median(ratios), must=must, aim=aim, of=of))
+    beside = [
+        Beside(
+            name=name,
+            value=statistics.median(turn.rate for turn in turns),
+            by_cpu=statistics.median(turn.by_cpu for turn in turns),
+            note=_faults_of(turns),
+        )
+        for name, turns in theirs.items()
+    ]
+    return Row(
+        name=work.name,
+        value=statistics.median(turn.rate for turn in ours),
+        unit="/s",
+        runs=tuple(turn.rate for turn in ours),
+        bounds=tuple(bounds),
+        beside=(*beside, *(Beside(name=each.name, note=each.reason) for each in absent)),
+        note=_note(ours),
+        faults=sum(turn.measured.faults for turn in ours),
+    )
+
+
+def _worth(work: Work, name: str, turn: Turn) -> float:
+    return (turn.by_cpu if name in work.by_cpu else turn.rate) or float("inf")
+
+
+def _note(turns: Sequence[Turn]) -> str:
+    p50 = statistics.median(turn.measured.p50_us for turn in turns) / 1000
+    p99 = statistics.median(turn.measured.p99_us for turn in turns) / 1000
+    cost = statistics.median(turn.cpu / max(1, turn.measured.done) for turn in turns) * 1e6
+    busy = statistics.median(turn.cpu / turn.measured.seconds for turn in turns)
+    return (
+        f"{cost:.1f} µs CPU an announce, core {busy:.0%} the tracker's, "
+        f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+    )
+
+
+def _faults_of(turns: Sequence[Turn]) -> str:
+    faults = sum(turn.measured.faults for turn in turns)
+    return f"{faults} announces failed" if faults else ""
