@@ -16,7 +16,7 @@ import structlog
 from application.store.sealing import KeyWornOut, Sealer
 from domain.credit import FOLD_RECORDS, MICROSECONDS
 from domain.errors import Unavailable
-from interfaces.workers.credit_clocks import FlushClocks, SnapshotClock
+from interfaces.workers.credit_clocks import SNAPSHOT_RECORDS, FlushClocks, SnapshotClock
 from interfaces.workers.layouts import StreamLayouts
 from interfaces.workers.peer_stream import FIRST_ID, Drained, PeerStream, Tail
 from projections.accounting import WHOLE, Parts, Position, install
@@ -57,7 +57,7 @@ class CreditWorker:
     `head` gives the event log's last position, `address_key` the key of a month ("2026-11"),
     `new_fold` an empty fold, `clock` the time in UTC; `sealer` seals snapshots and opens the
     ledger's closed days. Of several workers the one that holds the lease works, the others
-    stand by.
+    stand by. Besides its time, a snapshot is due after `snapshot_records`.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class CreditWorker:
         new_fold: Callable[[], CreditFold],
         clock: Callable[[], datetime],
         batch_records: int = FOLD_RECORDS,
+        snapshot_records: int = SNAPSHOT_RECORDS,
         tail_seconds: int = TAIL_SECONDS,
     ) -> None:
         self._conninfo = conninfo
@@ -89,6 +90,7 @@ class CreditWorker:
         self._fold: CreditFold | None = None
         self._position = START
         self._clocks: FlushClocks | None = None
+        self._snapshot_records = snapshot_records
         self._snapshots = SnapshotClock(0)
         self._last_ids: dict[str, str] = {}
         self._newest_at: dict[str, int] = {}
@@ -202,7 +204,7 @@ class CreditWorker:
         self._last_ids.clear()
         self._fill_tails(conn)
         self._clocks = FlushClocks(started.standing)
-        self._snapshots = SnapshotClock(started.records)
+        self._snapshots = SnapshotClock(started.records, self._snapshot_records)
         self._position, self._fold = started.position, fold
         _logger.info(
             "credit.started",

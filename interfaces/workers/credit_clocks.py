@@ -93,7 +93,10 @@ class FlushClocks:
 class SnapshotClock:
     """Says when the fold's state should be stored again."""
 
-    def __init__(self, behind: int, monotonic: Monotonic = time.monotonic) -> None:
+    def __init__(
+        self, behind: int, records: int = SNAPSHOT_RECORDS, monotonic: Monotonic = time.monotonic
+    ) -> None:
+        self._records = records
         self._monotonic = monotonic
         self._taken_at = monotonic()
         self.behind = behind
@@ -101,7 +104,7 @@ class SnapshotClock:
 
     def due(self, sessions: int) -> bool:
         """By records alone, or by time where the records are worth a state of so many sessions."""
-        if self.behind >= SNAPSHOT_RECORDS:
+        if self.behind >= self._records:
             return True
         waited = self._monotonic() - self._taken_at
         return waited >= SNAPSHOT_SECONDS and self.behind * _SESSIONS_A_RECORD > sessions

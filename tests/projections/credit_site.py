@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import psycopg
 import redis
 
+from application.store.sealing import Sealer
 from domain.credit import MICROSECONDS
 from interfaces.workers.credit import CreditWorker
 from interfaces.workers.layouts import RedisLayouts, StreamLayouts
@@ -59,17 +60,20 @@ class Site:
         new_fold: Callable[[], CreditFold] = lambda: CreditFold(seed=5),
         policies: PolicySource | None = None,
         batch_records: int = 500,
+        snapshot_records: int = 10**9,
+        sealer: Sealer = SEALER,
     ) -> CreditWorker:
         worker = CreditWorker(
             conninfo=self.app_url,
             layouts=layouts or RedisLayouts(self.client),
             head=lambda: self.head,
             policies=policies or StandingPolicy(POLICY),
-            sealer=SEALER,
+            sealer=sealer,
             address_key=month_key,
             new_fold=new_fold,
             clock=lambda: self.now,
             batch_records=batch_records,
+            snapshot_records=snapshot_records,
         )
         self.workers.append(worker)
         return worker

@@ -1,8 +1,14 @@
-"""A credit worker in a process of its own, to be killed: database URL, Redis URL, batch size."""
+"""A credit worker in a process of its own, to be killed.
+
+Arguments: database URL, Redis URL, records a batch, records a snapshot, and the piece of a
+snapshot before which it kills itself (0: it does not).
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import sys
 import threading
 from datetime import UTC, datetime
@@ -20,29 +26,41 @@ from tracker import wire
 
 STREAM = wire.stream_name(1, 0)
 POLICY = CreditPolicy(windows=hostile_windows())
-SEALER = Sealer(
-    Keyring([Key(id=1, purpose="events", material=bytes(range(32)))]),
-    "events",
-    lambda _key, amount: amount,
-)
+RING = Keyring([Key(id=1, purpose="events", material=bytes(range(32)))])
+SEALER = Sealer(RING, "events", lambda _key, amount: amount)
 
 
 def month_key(month: str) -> bytes:
     return hashlib.sha256(month.encode()).digest()
 
 
+class DeadlySealer(Sealer):
+    """Kills the process before it seals so many pieces."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__(RING, "events", lambda _key, amount: amount)
+        self._pieces = pieces
+
+    def seal(self, plain: bytes, place: bytes) -> bytes:
+        self._pieces -= 1
+        if self._pieces == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().seal(plain, place)
+
+
 def main() -> None:
-    app_url, redis_url, batch_records = sys.argv[1:]
+    app_url, redis_url, batch_records, snapshot_records, pieces = sys.argv[1:]
     worker = CreditWorker(
         conninfo=app_url,
         layouts=RedisLayouts(connect_stream(redis_url)),
         head=lambda: 3,
         policies=StandingPolicy(POLICY),
-        sealer=SEALER,
+        sealer=DeadlySealer(int(pieces)),
         address_key=month_key,
         new_fold=lambda: CreditFold(seed=7),
         clock=lambda: datetime.now(UTC),
         batch_records=int(batch_records),
+        snapshot_records=int(snapshot_records),
     )
     worker.run(threading.Event())
 

@@ -18,7 +18,9 @@ import redis
 
 from domain.credit import CreditPolicy
 from interfaces.workers.peer_stream import PeerStream
+from projections.accounting_start import start_fold
 from projections.credit_fold import CreditFold
+from projections.credit_policy import StandingPolicy
 from projections.peer_records import Records
 from tests.projections.credit_site import (
     AT,
@@ -30,7 +32,7 @@ from tests.projections.credit_site import (
     wait_until,
 )
 from tests.projections.peer_sets import hostile_records
-from tests.projections.run_credit_worker import STREAM
+from tests.projections.run_credit_worker import POLICY, SEALER, STREAM
 from tracker import wire
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,14 +142,19 @@ def test_run_waits_for_servers_and_stops_when_asked(site: Site) -> None:
     assert_settled(site, records)
 
 
-def test_killed_workers_lose_nothing_and_count_nothing_twice(site: Site) -> None:
+@pytest.mark.parametrize(
+    ("batch_records", "snapshot_records"), [(ENTRY, 10**9), (ENTRY, 200), (7 * ENTRY, 1)]
+)
+def test_killed_workers_lose_nothing_and_count_nothing_twice(
+    site: Site, batch_records: int, snapshot_records: int
+) -> None:
     chance = random.Random(44)
     records = hostile_records(6_000, seed=44)
     number = 1
     for sent in range(0, len(records), 3_000):
         number = site.send(records[sent : sent + 3_000], first=number)
-        target = site.batch_count() + chance.randrange(1, 30)
-        process = start_worker(site, batch_records=ENTRY)
+        target = site.batch_count() + chance.randrange(1, 1_200 // batch_records)
+        process = start_worker(site, batch_records=batch_records, snapshot_records=snapshot_records)
         wait_until(lambda target=target: site.batch_count() >= target)
         assert process.poll() is None
         os.kill(process.pid, signal.SIGKILL)
@@ -157,7 +164,47 @@ def test_killed_workers_lose_nothing_and_count_nothing_twice(site: Site) -> None
     assert_settled(site, records)
 
 
-def start_worker(site: Site, *, batch_records: int) -> subprocess.Popen[bytes]:
+def test_a_worker_killed_while_it_writes_a_snapshot_starts_from_the_one_before(
+    site: Site,
+) -> None:
+    records = hostile_records(2_000, seed=48)
+    site.send(records)
+    # A state of so few rows has less than fifty pieces: the second snapshot is cut off.
+    process = start_worker(site, batch_records=ENTRY, snapshot_records=400, die_at=60)
+    assert process.wait(60) == -signal.SIGKILL
+    assert site.batch_count() == 20
+    with site.connect() as conn:
+        kept = conn.execute("SELECT ledger_seq FROM accounting_1.snapshots").fetchall()
+        pieces = conn.execute(
+            "SELECT DISTINCT ledger_seq FROM accounting_1.snapshot_pieces"
+        ).fetchall()
+        assert kept == pieces == [(10,)]
+        started = start_fold(conn, CreditFold(seed=1), StandingPolicy(POLICY), sealer=SEALER)
+    assert (started.snapshot.ledger_seq, started.position.ledger_seq) == (10, 20)
+    drain_all(site.worker())
+    assert_settled(site, records)
+
+
+def test_a_failure_between_snapshot_and_commit_goes_on_from_the_snapshot(site: Site) -> None:
+    records = hostile_records(2_000, seed=49)
+    site.send(records)
+    folds = iter([FailingFold(seed=1), CreditFold(seed=2)])
+    worker = site.worker(new_fold=lambda: next(folds), snapshot_records=1)
+    assert [worker.step(), worker.step()] == [480, 480]
+    with pytest.raises(Broken):
+        worker.step()
+    with site.connect() as conn:
+        started = start_fold(conn, CreditFold(seed=3), StandingPolicy(POLICY), sealer=SEALER)
+    assert started.snapshot == started.position
+    assert started.position.ledger_seq == 2
+    assert drain_all(worker) == 1_040
+    assert_settled(site, records)
+
+
+def start_worker(
+    site: Site, *, batch_records: int, snapshot_records: int, die_at: int = 0
+) -> subprocess.Popen[bytes]:
+    numbers = (batch_records, snapshot_records, die_at)
     return subprocess.Popen(
         [
             sys.executable,
@@ -165,7 +212,7 @@ def start_worker(site: Site, *, batch_records: int) -> subprocess.Popen[bytes]:
             "tests.projections.run_credit_worker",
             site.app_url,
             site.redis_url,
-            str(batch_records),
+            *map(str, numbers),
         ],
         cwd=ROOT,
     )
