@@ -135,20 +135,28 @@ class Checkpoints:
         _forget_states(conn)
         return list_checkpoints(conn)[-1]
 
-    def newest(self, conn: Connection, *, behind: int = 0) -> tuple[CreditFold, Position] | None:
+    def newest(
+        self,
+        conn: Connection,
+        *,
+        behind: int = 0,
+        upto: int | None = None,
+        oldest_first: bool = False,
+    ) -> tuple[CreditFold, Position] | None:
         """The state of the newest checkpoint that holds one of this fold, and where it stands.
 
-        With `behind` the oldest that stands at this batch or later. A checkpoint whose signature
-        or state does not hold is passed over: `check_checkpoints` names it.
+        Of those that stand at batch `behind` or later, and not behind `upto`. A checkpoint whose
+        signature or state does not hold is passed over: `check_checkpoints` names it.
         """
+        last = 2**62 if upto is None else upto
         usable = [
             stored
             for stored in list_checkpoints(conn)
             if stored.has_state
             and stored.checkpoint.fold == FOLD
-            and stored.checkpoint.ledger_seq >= behind
+            and behind <= stored.checkpoint.ledger_seq <= last
         ]
-        for stored in usable if behind else reversed(usable):
+        for stored in usable if oldest_first else reversed(usable):
             if self.fault(conn, stored) is None:
                 state = self._open(conn, stored, STATES)
                 return load_state(state, seed=self._seed), stored.position

@@ -17,16 +17,15 @@ from application.store.topics import UnknownTopic
 from domain.errors import Unavailable
 from domain.kernel import Recorded
 from projections import accounting
-from projections.accounting_replay import replay
-from projections.credit_fold import CreditFold
 from projections.credit_policy import PolicySource
 from projections.digest import SHOWN_DIFFERENCES, combine, digest_tables, find_differences
 from projections.engine import Connection, Projection, Standing, schema_of, standings, tuples
-from projections.ledger_reader import LedgerRetired, verify_batches
+from projections.ledger_reader import LedgerRetired
 from projections.ledger_segments import LedgerSealed
 from projections.peer_ledger import LedgerDamaged, newest_batch
 from projections.rebuild import RebuildRefused
 from projections.shadows import Shadow, cast_shadows, snapshot
+from projections.verify_ledger import LedgerVerifier, Start
 
 EQUAL, DIFFERS, UNCHECKED = "equal", "differs", "unchecked"
 UNSIGNED_LIMIT = timedelta(minutes=10)
@@ -78,13 +77,13 @@ class Verifier:
         policies: PolicySource,
         *,
         seed: int,
+        start: Start = "start",
         tell: Tell | None = None,
     ) -> None:
         self._conninfo = conninfo
         self._log = log
         self._projections = tuple(projections)
-        self._policies = policies
-        self._seed = seed
+        self._ledger = LedgerVerifier(log, policies, seed=seed, start=start)
         self._tell = tell or (lambda _part, _reached, _of: None)
 
     def verify(self) -> Verdict:
@@ -144,10 +143,8 @@ class Verifier:
 
     def _check_ledger(self, conn: Connection) -> Check:
         try:
-            state = verify_batches(
-                conn,
-                sealer=self._log.event_sealer,
-                progress=lambda records: self._tell("peer ledger", records, 0),
+            state = self._ledger.check_batches(
+                conn, lambda records, _seconds: self._tell("peer ledger", records, 0)
             )
         except LedgerDamaged as damaged:
             finding = f"batch {damaged.batch}: {damaged.reason}"
@@ -160,18 +157,18 @@ class Verifier:
         shadow = f"{accounting.SCHEMA}__shadow_{conn.info.backend_pid}"
         standing = accounting.read_standing(conn)
         reached = standing.stops[-1]
-        replay(
+        finding = self._ledger.replay_accounting(
             conn,
             shadow,
-            CreditFold(seed=self._seed),
-            self._policies,
-            like=standing,
-            sealer=self._log.event_sealer,
-            progress=lambda records, _seconds: self._tell("accounting", records, 0),
+            standing,
+            lambda records, _seconds: self._tell("accounting", records, 0),
         )
         check = _compare_schemas(
             conn, accounting.Accounting(), accounting.SCHEMA, shadow, reached=reached
         )
+        if finding:
+            findings = (*check.findings, finding)
+            check = msgspec.structs.replace(check, outcome=DIFFERS, findings=findings)
         newest = newest_batch(conn)
         return _within(check, f"{accounting.SCHEMA}.position", newest.seq if newest else 0)
 

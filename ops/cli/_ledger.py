@@ -25,7 +25,12 @@ from projections.peer_ledger import LedgerDamaged
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only this day, UTC.")]
-Number = Annotated[int | None, typer.Option(min=1, max=LARGEST_NUMBER)]
+Account = Annotated[
+    int | None, typer.Option(min=1, max=LARGEST_NUMBER, help="The account's number.")
+]
+Torrent = Annotated[
+    int | None, typer.Option(min=1, max=LARGEST_NUMBER, help="The torrent's number.")
+]
 _PLACE = re.compile(r"(\d{4}-\d\d-\d\d)/(\d{1,18})/(\d{1,9})")
 
 
@@ -62,8 +67,8 @@ def compact(*, day: Day = None, json: Json = False) -> None:
 
 def announces(
     *,
-    account: Number = None,
-    torrent: Number = None,
+    account: Account = None,
+    torrent: Torrent = None,
     day: Day = None,
     after: Annotated[
         str | None, typer.Option(help="Go on behind this place, as the last page printed it.")
@@ -71,7 +76,10 @@ def announces(
     limit: Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="So many a page.")] = 100,
     json: Json = False,
 ) -> None:
-    """Show what one account or one torrent announced, oldest first; numbers as in the ledger."""
+    """Show what one account or one torrent announced, oldest first.
+
+    Addresses are shown as the keyed hashes the ledger holds.
+    """
     if (account is None) == (torrent is None):
         raise typer.BadParameter("Give either --account or --torrent.")
     with auditing() as audit, audit.connect() as conn:

@@ -23,6 +23,7 @@ from projections.history_search import search_facts
 from projections.rebuild import Progress
 from projections.shadows import Shadow, cast_shadows, snapshot
 from projections.users import find_account_by_name
+from projections.verify_ledger import Start
 
 app = typer.Typer(help="Read, replay and verify the history.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
@@ -88,6 +89,13 @@ def replay(
 @app.command()
 def verify(
     *,
+    start: Annotated[
+        Start,
+        typer.Option(
+            "--from",
+            help="Read the ledger from its start, or from its newest signed checkpoint.",
+        ),
+    ] = "start",
     json: Json = False,
 ) -> None:
     """Derive everything derivable anew and compare: exit code 0 equal, 1 differs, 2 not checked."""
@@ -98,7 +106,7 @@ def verify(
 
     try:
         with auditing() as audit:
-            verdict = audit.verifier(tell).verify()
+            verdict = audit.verifier(tell, start=start).verify()
     except OperatorError as failure:
         typer.echo(f"trackarr: {failure.sentence}", err=True)
         raise typer.Exit(COULD_NOT_CHECK) from None

@@ -20,6 +20,7 @@ from projections.credit_policy import PolicySource, StandingPolicy
 from projections.engine import Projection
 from projections.registry import ALL
 from projections.verify import Tell, Verifier
+from projections.verify_ledger import Start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +37,16 @@ class Auditor:
         """A connection in autocommit; the caller closes it."""
         return psycopg.connect(self.conninfo, autocommit=True, application_name="trackarr audit")
 
-    def verifier(self, tell: Tell | None = None) -> Verifier:
+    def verifier(self, tell: Tell | None = None, *, start: Start = "start") -> Verifier:
         seed = int.from_bytes(self.entropy.token(8))
         return Verifier(
-            self.conninfo, self.log, self.projections, self.policies, seed=seed, tell=tell
+            self.conninfo,
+            self.log,
+            self.projections,
+            self.policies,
+            seed=seed,
+            start=start,
+            tell=tell,
         )
 
 

@@ -97,7 +97,7 @@ def test_states_between_are_forgotten_and_sums_stay(
     states = [stored.has_state for stored in list_checkpoints(conn)]
     assert states == [True, False, False, True, True]
     assert check_checkpoints(conn, checkpoints) == 5
-    oldest = checkpoints.newest(conn, behind=1)
+    oldest = checkpoints.newest(conn, oldest_first=True)
     assert oldest is not None
     assert oldest[1].ledger_seq == list_checkpoints(conn)[0].checkpoint.ledger_seq
 

@@ -18,6 +18,7 @@ from projections.history import HistoryProjection
 from projections.peer_ledger import archive
 from projections.peer_records import as_kept
 from projections.verify import Check, Verdict, Verifier
+from projections.verify_ledger import Start
 from tests.projections.engine_kit import Jars
 from tests.projections.peer_sets import hostile_records
 
@@ -63,8 +64,12 @@ class Site:
         with psycopg.connect(self.owner_url, autocommit=True) as owner:
             assert owner.execute(statement.encode()).rowcount != 0
 
-    def verify(self, tell: Callable[[str, int, int], None] | None = None) -> Verdict:
-        verifier = Verifier(self.app_url, self.log, self.projections, POLICIES, seed=1, tell=tell)
+    def verify(
+        self, tell: Callable[[str, int, int], None] | None = None, *, start: Start = "start"
+    ) -> Verdict:
+        verifier = Verifier(
+            self.app_url, self.log, self.projections, POLICIES, seed=1, start=start, tell=tell
+        )
         return verifier.verify()
 
     def check(self, part: str) -> Check:
