@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from application import (
+    address_bans,
     address_keys,
     follows,
+    invitations,
     moderation,
     passwords,
     profiles,
@@ -21,12 +23,14 @@ HANDLERS: Handlers = {
     **sessions.HANDLERS,
     **profiles.HANDLERS,
     **follows.HANDLERS,
+    **invitations.HANDLERS,
     **passwords.HANDLERS,
     **site.HANDLERS,
     **taxonomy.HANDLERS,
     **uploads.HANDLERS,
     **moderation.HANDLERS,
     **address_keys.HANDLERS,
+    **address_bans.HANDLERS,
 }
 TAKEN: TakenErrors = {
     **users.TAKEN,

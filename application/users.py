@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from application.bus import Handler, TakenErrors, Unit
+from application.invitations import use_invitation
 from application.password_proofs import VERIFIER_ID, VERIFIER_KIND, Verifier
 from application.sessions import OpenSession, record_open_session
 from application.site import load_site
@@ -67,8 +68,8 @@ class GrantRole(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def handle_register_account(unit: Unit, command: RegisterAccount) -> Registered:
-    """Make it. Raises `UsernameInvalid`, `UsernameTaken`, the refusals of
-    `require_open_registration`, and `SetUpCodeRequired`.
+    """Make it. Raises `UsernameInvalid`, `UsernameTaken`, `SetUpCodeRequired`, and the refusals
+    of `require_open_registration` and `use_invitation`.
     """
     users.require_username(command.username)
     current = load_site(unit)
@@ -76,11 +77,7 @@ def handle_register_account(unit: Unit, command: RegisterAccount) -> Registered:
     if is_first and not command.may_found:
         raise SetUpCodeRequired()
     if not is_first:
-        users.require_open_registration(
-            is_open=current.setting("registrationOpen") is True,
-            by_invitation=current.setting("inviteEnabled") is True,
-            code=command.invite,
-        )
+        _let_in(unit, command, current)
     if unit.claim_owner(users.username_claim(command.username)) is not None:
         raise users.UsernameTaken()
     starter = current.setting("starterUpload")
@@ -100,6 +97,18 @@ def handle_register_account(unit: Unit, command: RegisterAccount) -> Registered:
         is_first=is_first,
         roles=account.roles,
         starter_upload=int(starter or 0),
+    )
+
+
+def _let_in(unit: Unit, command: RegisterAccount, current: site.Site) -> None:
+    """A code counts only while the site works with invitations, also when anyone may come in."""
+    by_invitation = current.setting("inviteEnabled") is True
+    if by_invitation and command.invite is not None:
+        use_invitation(unit, command.invite, command.account)
+    users.require_open_registration(
+        is_open=current.setting("registrationOpen") is True,
+        by_invitation=by_invitation,
+        invited=command.invite is not None,
     )
 
 

@@ -54,7 +54,38 @@ class AccountPasswordChanged(Fact, frozen=True):
     TOPIC: ClassVar[str] = "account.password_changed.1"
 
 
-FACTS: tuple[type[Fact], ...] = (AccountRegistered, AccountRoleGranted, AccountPasswordChanged)
+class AccountInvitesGranted(Fact, frozen=True):
+    """An account may give so many invitations more."""
+
+    TOPIC: ClassVar[str] = "account.invites_granted.1"
+
+    amount: int
+
+
+class AccountInviteSpent(Fact, frozen=True):
+    """An account gave one of the invitations it may give."""
+
+    TOPIC: ClassVar[str] = "account.invite_spent.1"
+
+    invitation: UUID
+
+
+class AccountInviteRefunded(Fact, frozen=True):
+    """An invitation came back unused; the account may give it again."""
+
+    TOPIC: ClassVar[str] = "account.invite_refunded.1"
+
+    invitation: UUID
+
+
+FACTS: tuple[type[Fact], ...] = (
+    AccountRegistered,
+    AccountRoleGranted,
+    AccountPasswordChanged,
+    AccountInvitesGranted,
+    AccountInviteSpent,
+    AccountInviteRefunded,
+)
 
 
 class UsernameInvalid(Invalid):
@@ -85,11 +116,11 @@ class InvitationRequired(Forbidden):
     message = "Registration needs an invitation"
 
 
-class InvitationInvalid(Invalid):
-    """The invitation code is unknown or used."""
+class NoInvitesLeft(Forbidden):
+    """All the invitations he may give are given."""
 
-    code = "invitation_invalid"
-    message = "Invalid invite code"
+    code = "no_invites_left"
+    message = "No invites remaining"
 
 
 class AccountNotFound(NotFound):
@@ -163,8 +194,18 @@ def _after(state: Account | None, account: UUID, version: int, fact: Fact) -> Ac
         case AccountPasswordChanged(), Account():
             changes = state.password_changes + 1
             return msgspec.structs.replace(state, version=version, password_changes=changes)
+        case AccountInvitesGranted(amount=amount), Account():
+            return _with_invites(state, version, amount)
+        case AccountInviteSpent(), Account():
+            return _with_invites(state, version, -1)
+        case AccountInviteRefunded(), Account():
+            return _with_invites(state, version, 1)
         case unknown, _:
             raise TypeError(f"not a fact of an account here: {type(unknown).__name__}")
+
+
+def _with_invites(account: Account, version: int, change: int) -> Account:
+    return msgspec.structs.replace(account, version=version, invites=account.invites + change)
 
 
 def username_claim(username: str) -> Claim:
@@ -179,15 +220,9 @@ def require_username(username: str) -> str:
     return username
 
 
-def require_open_registration(*, is_open: bool, by_invitation: bool, code: str | None) -> None:
-    """Let a newcomer in, or raise `RegistrationClosed`, `InvitationRequired`, `InvitationInvalid`.
-
-    A code is only looked at while invitations are enabled. None was ever given out so far, so
-    each is unknown.
-    """
-    if by_invitation and code is not None:
-        raise InvitationInvalid()
-    if is_open:
+def require_open_registration(*, is_open: bool, by_invitation: bool, invited: bool) -> None:
+    """Let a newcomer in, or raise `RegistrationClosed` or `InvitationRequired`."""
+    if is_open or (by_invitation and invited):
         return
     raise InvitationRequired() if by_invitation else RegistrationClosed()
 
@@ -224,3 +259,22 @@ def change_password(account: Account, *, proven: int) -> list[Fact]:
     if account.password_changes != proven:
         raise CurrentPasswordWrong()
     return [AccountPasswordChanged()]
+
+
+def grant_invites(account: Account | None, amount: int) -> list[Fact]:
+    """Let an account give more invitations. Raises `AccountNotFound`."""
+    if account is None:
+        raise AccountNotFound()
+    return [AccountInvitesGranted(amount=amount)]
+
+
+def spend_invite(account: Account, invitation: UUID) -> list[Fact]:
+    """Take one from what he may give. Raises `NoInvitesLeft`."""
+    if account.invites <= 0:
+        raise NoInvitesLeft()
+    return [AccountInviteSpent(invitation=invitation)]
+
+
+def refund_invite(invitation: UUID) -> list[Fact]:
+    """Let him give it again."""
+    return [AccountInviteRefunded(invitation=invitation)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from projections.access import AccessProjection
+from projections.address_bans import AddressBansProjection
 from projections.engine import Projection
 from projections.follows import FollowsProjection
 from projections.history import HistoryProjection
+from projections.invitations import InvitationsProjection
 from projections.moderation import ModerationProjection
 from projections.profiles import ProfilesProjection
 from projections.site import SiteProjection
@@ -20,9 +22,11 @@ ALL: tuple[Projection, ...] = (
     UsersProjection(),
     ProfilesProjection(),
     FollowsProjection(),
+    InvitationsProjection(),
     TaxonomyProjection(),
     TorrentsProjection(),
     ModerationProjection(),
+    AddressBansProjection(),
     AccessProjection(),
     StatsProjection(),
 )

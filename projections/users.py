@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +13,13 @@ from psycopg.rows import class_row
 from domain.kernel import Recorded
 from domain.permissions import ADMINISTRATOR, BUILT_IN, MODERATOR, Permission
 from domain.torrents import TorrentUploaded, TorrentWithdrawn
-from domain.users import AccountRegistered, AccountRoleGranted
+from domain.users import (
+    AccountInviteRefunded,
+    AccountInvitesGranted,
+    AccountInviteSpent,
+    AccountRegistered,
+    AccountRoleGranted,
+)
 from projections.engine import Connection, Cursor
 
 DDL = """
@@ -80,6 +87,9 @@ class UsersProjection:
         {
             AccountRegistered.TOPIC,
             AccountRoleGranted.TOPIC,
+            AccountInvitesGranted.TOPIC,
+            AccountInviteSpent.TOPIC,
+            AccountInviteRefunded.TOPIC,
             TorrentUploaded.TOPIC,
             TorrentWithdrawn.TOPIC,
         }
@@ -94,6 +104,7 @@ class UsersProjection:
     def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
         _accounts_registered(cursor, batch)
         _account_roles_granted(cursor, batch)
+        _account_invites_changed(cursor, batch)
         _torrents_uploaded(cursor, batch)
         _torrents_withdrawn(cursor, batch)
 
@@ -165,6 +176,28 @@ def _account_roles_granted(cursor: Cursor, batch: Sequence[Recorded]) -> None:
             "audit": _roles_with(Permission.CAN_AUDIT),
         },
     )
+
+
+def _account_invites_changed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    changes: Counter[UUID] = Counter()
+    for recorded in batch:
+        account = recorded.envelope.originator_id
+        match recorded.envelope.fact:
+            case AccountInvitesGranted(amount=amount):
+                changes[account] += amount
+            case AccountInviteSpent():
+                changes[account] -= 1
+            case AccountInviteRefunded():
+                changes[account] += 1
+    if changes:
+        cursor.execute(
+            """
+            UPDATE accounts a SET invites = a.invites + c.change
+            FROM unnest(%s::uuid[], %s::integer[]) AS c (account, change)
+            WHERE a.id = c.account
+            """,
+            [list(changes), list(changes.values())],
+        )
 
 
 def _torrents_uploaded(cursor: Cursor, batch: Sequence[Recorded]) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from interfaces.http import (
+    admin_invites,
     auth,
+    banned_addresses,
     categories,
     follows,
     health,
+    invites,
     me,
     member_torrents,
     moderation,
@@ -30,6 +33,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     sessions.router,
     users.router,
     follows.router,
+    invites.router,
+    admin_invites.router,
+    banned_addresses.router,
     site_settings.router,
     categories.router,
     torrents.router,

@@ -22,6 +22,7 @@ from application.store.topics import registry
 from application.users import GrantRole, RegisterAccount, Registered, SetUpCodeRequired
 from domain import site, users
 from domain.errors import DomainError
+from domain.invitations import InvitationInvalid
 
 RACERS = 30
 
@@ -135,7 +136,7 @@ def test_register_account_follows_the_settings_of_the_moment(bus: Bus, log: Even
     dispatch(bus, ChangeSettings(changes={"registrationOpen": False, "inviteEnabled": True}))
     with pytest.raises(users.InvitationRequired):
         dispatch(bus, register("bob"))
-    with pytest.raises(users.InvitationInvalid):
+    with pytest.raises(InvitationInvalid):
         dispatch(bus, register("bob", invite="A" * 32))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from domain import users
@@ -79,22 +77,22 @@ def test_grant_role_refuses_unknown_roles_and_accounts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_open", "by_invitation", "code", "refusal"),
+    ("is_open", "by_invitation", "invited", "refusal"),
     [
-        (True, False, None, None),
-        (True, False, "CODE", None),
-        (True, True, None, None),
-        (True, True, "CODE", users.InvitationInvalid),
-        (False, True, "CODE", users.InvitationInvalid),
-        (False, True, None, users.InvitationRequired),
-        (False, False, "CODE", users.RegistrationClosed),
-        (False, False, None, users.RegistrationClosed),
+        (True, False, False, None),
+        (True, False, True, None),
+        (True, True, False, None),
+        (True, True, True, None),
+        (False, True, True, None),
+        (False, True, False, users.InvitationRequired),
+        (False, False, True, users.RegistrationClosed),
+        (False, False, False, users.RegistrationClosed),
     ],
 )
 def test_require_open_registration_follows_both_settings(
-    is_open: bool, by_invitation: bool, code: str | None, refusal: type[Exception] | None
+    is_open: bool, by_invitation: bool, invited: bool, refusal: type[Exception] | None
 ) -> None:
-    asked: dict[str, Any] = {"is_open": is_open, "by_invitation": by_invitation, "code": code}
+    asked = {"is_open": is_open, "by_invitation": by_invitation, "invited": invited}
     if refusal is None:
         users.require_open_registration(**asked)
     else:
