@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
 
 from tracker.counters import Counters
 from tracker.event_loop import EventLoop
+from tracker.outlets import Leaving, Outlet
 from tracker.redis_link import RedisLink
 from tracker.resp import RedisError, Reply, pack_command
 from tracker.wire import FIELD_RECORDS, FIELD_VERSION, VERSION, entry_id
@@ -14,6 +16,9 @@ from tracker.wire import FIELD_RECORDS, FIELD_VERSION, VERSION, entry_id
 _SECOND_BATCH_RECORDS: Final = 128
 """While one batch is in flight, gather at least this much before another leaves."""
 _RETRY_SECONDS: Final = 0.25
+_COPY_MS: Final = 100
+"""A replica tells what it has on its disk when it is asked, so it is asked again this often."""
+_MARK_MS: Final = 60_000
 _NOT_ABOVE: Final = "equal or smaller"
 
 _SENT: Final = 0
@@ -44,17 +49,34 @@ class HeldAnswer(Protocol):
         ...
 
 
+_Held = TypeVar("_Held")
+
+
+class _Gathering(Protocol):
+    """An outlet, whatever it holds."""
+
+    def __len__(self) -> int: ...
+
+    def take(self) -> Leaving: ...
+
+
 class _Batch:
     """Records under one stream id, which never changes once they were sent."""
 
-    __slots__ = ("answers", "block", "number", "since", "state")
+    __slots__ = ("answers", "block", "number", "since", "state", "waiting")
 
-    def __init__(self, number: int, block: bytes, answers: list[HeldAnswer], since: float) -> None:
+    def __init__(self, number: int, block: bytes, answers: list[Leaving], since: float) -> None:
         self.number = number
         self.block = block
         self.answers = answers
+        self.waiting = sum(leaving.size for leaving in answers)
         self.since = since
         self.state = _SENT
+
+    def give_up(self) -> list[Leaving]:
+        """The answers, to be refused; the records stay."""
+        answers, self.answers, self.waiting = self.answers, [], 0
+        return answers
 
 
 class EventStream:
@@ -89,26 +111,49 @@ class EventStream:
         self._log = log
         self._link: RedisLink | None = None
         self._records: list[bytes] = []
-        self._answers: list[HeldAnswer] = []
+        self.append: Callable[[bytes], None] = self._records.append
+        """Take a record; it will be written, in this order."""
+        self._outlets: list[_Gathering] = []
+        self.hold = self.outlet(_deliver_each, _refuse_each).hold
+        """`hold` of an outlet that tells each answer by itself."""
         self._since = 0.0
         self._flying: deque[_Batch] = deque()
         self._number = 0
         self._held = 0
+        """Answers in flight; those that gather are in the outlets."""
         self._stalled = False
         self._closed = False
         self._retry_at = 0.0
         self._full = False
+        self.replicas = 0
+        """Replicas that must have a batch on their disk, besides the server itself, before it
+        counts as written; its owner sets it."""
+        self.short_of_copies = False
+        """Whether a batch was not on enough disks in time, since its owner last looked."""
         loop.on_tick(self._tick)
 
     def attach(self, link: RedisLink) -> None:
         """Use this link; its owner calls `link_up` and `link_down`."""
         self._link = link
 
+    def outlet(
+        self, deliver: Callable[[list[_Held]], None], refuse: Callable[[list[_Held]], None]
+    ) -> Outlet[_Held]:
+        """A new way out; answers are held there after their record was appended."""
+        outlet = Outlet(deliver, refuse)
+        self._outlets.append(outlet)
+        return outlet
+
     @property
     def accepting(self) -> bool:
-        """Whether an announce taken now has a chance to be acknowledged in time."""
-        return not (self._stalled or self._closed) and (
-            self._held < self._pending_answers and len(self._records) < self._pending_answers
+        """Whether an announce taken now has a chance to be acknowledged in time.
+
+        Each record that gathers counts as an answer, which it is but for expired peers.
+        """
+        return (
+            self._held + len(self._records) < self._pending_answers
+            and not self._stalled
+            and not self._closed
         )
 
     @property
@@ -129,25 +174,14 @@ class EventStream:
     @property
     def waiting(self) -> int:
         """Answers held back at the moment."""
-        return self._held
+        return self._held + sum(len(outlet) for outlet in self._outlets)
 
     @property
     def lag(self) -> float:
         """Seconds the oldest record waits for its acknowledgement, 0 when none does."""
         if self._flying:
             return self._loop.now - self._flying[0].since
-        return self._loop.now - self._since if self._records else 0.0
-
-    def append(self, record: bytes) -> None:
-        """Take a record; it will be written, in this order."""
-        if not self._records:
-            self._since = self._loop.now
-        self._records.append(record)
-
-    def hold(self, answer: HeldAnswer) -> None:
-        """Send this answer when all records taken so far are acknowledged."""
-        self._answers.append(answer)
-        self._held += 1
+        return self._loop.now - self._since if self._since else 0.0
 
     def close(self) -> None:
         """Accept nothing more; what was taken can still be written."""
@@ -155,14 +189,12 @@ class EventStream:
 
     def refuse_held(self) -> None:
         """Refuse every answer that waits."""
-        held, self._answers = self._answers, []
-        for batch in self._flying:
-            held = batch.answers + held
-            batch.answers = []
+        refused = [leaving for batch in self._flying for leaving in batch.give_up()]
+        refused += [outlet.take() for outlet in self._outlets]
         self._held = 0
-        self._counters.answers_refused += len(held)
-        for answer in held:
-            answer.refuse()
+        for leaving in refused:
+            self._counters.answers_refused += leaving.size
+            leaving.refuse()
 
     def link_up(self) -> None:
         """Send again what was in flight; whether it arrived is unknown."""
@@ -176,19 +208,26 @@ class EventStream:
         """Nothing to do until the link is back but to let answers run out of time."""
 
     def flush(self) -> None:
-        """Let a batch leave if one may."""
-        if not self._records or self._link is None or not self._link.up or self._retry_at:
+        """Let a batch leave if one may; to be called at the end of each round."""
+        if not self._records:
+            return
+        self._since = self._since or self._loop.now
+        if self._link is None or not self._link.up or self._retry_at:
             return
         flying = len(self._flying)
         if flying >= 2 or (flying == 1 and len(self._records) < _SECOND_BATCH_RECORDS):
             return
         self._number += 1
         block = b"".join(self._records)
-        batch = _Batch(self._number, block, self._answers, self._since)
+        answers = [outlet.take() for outlet in self._outlets if len(outlet)]
+        batch = _Batch(self._number, block, answers, self._since)
         self._counters.batches += 1
         self._counters.records += len(self._records)
         self._counters.batch_sizes.observe(len(self._records))
-        self._records, self._answers = [], []
+        # The list stays, as `append` is bound to it.
+        self._records.clear()
+        self._since = 0.0
+        self._held += batch.waiting
         self._flying.append(batch)
         self._send(batch)
 
@@ -209,7 +248,7 @@ class EventStream:
 
     def _written(self, batch: _Batch, reply: Reply) -> None:
         if not isinstance(reply, RedisError):
-            self._acknowledge(batch)
+            self._stored(batch)
         elif _NOT_ABOVE in reply.text:
             self._verify(batch)
         else:
@@ -224,10 +263,10 @@ class EventStream:
             self._log("stream.writable")
         while self._flying and self._flying[0].state == _STORED:
             stored = self._flying.popleft()
-            self._held -= len(stored.answers)
-            self._counters.latency.observe(self._loop.now - stored.since, len(stored.answers))
-            for answer in stored.answers:
-                answer.deliver()
+            self._held -= stored.waiting
+            self._counters.latency.observe(self._loop.now - stored.since, stored.waiting)
+            for leaving in stored.answers:
+                leaving.deliver()
 
     def _check_order(self) -> None:
         """A batch that was refused while a later one was taken: its id is past for ever.
@@ -249,9 +288,52 @@ class EventStream:
         if isinstance(reply, RedisError):
             self._refused(batch, reply.text.split(" ")[0])
         elif _holds(reply, batch.block):
-            self._acknowledge(batch)
+            self._found(batch)
+        elif reply == []:
+            # The stream's end is beyond our number, which nobody used.
+            raise ShardLost(
+                "the event stream goes on beyond this start: another process has begun one, "
+                "or the stream was numbered anew or closed"
+            )
         else:
             raise ShardLost("another process writes the event stream of this tracker shard")
+
+    def _stored(self, batch: _Batch) -> None:
+        """It is on the server's disk; with replicas it has to be on as many of theirs too."""
+        if not self.replicas or self._link is None:
+            self._acknowledge(batch)
+            return
+        copies = self.replicas
+        wait = pack_command(b"WAITAOF", 1, copies, _COPY_MS)
+        self._link.request(wait, lambda reply: self._copied(batch, copies, reply))
+
+    def _found(self, batch: _Batch) -> None:
+        """An earlier connection wrote it, and WAITAOF waits for what its own connection wrote.
+
+        So something is written here, behind it.
+        """
+        if not self.replicas or self._link is None:
+            self._acknowledge(batch)
+            return
+        mark = pack_command(b"SET", f"{self._stream}:copied", batch.number, b"PX", _MARK_MS)
+        self._link.request(mark, lambda reply: self._marked(batch, reply))
+
+    def _marked(self, batch: _Batch, reply: Reply) -> None:
+        if isinstance(reply, RedisError):
+            self._refused(batch, reply.text.split(" ")[0])
+        else:
+            self._stored(batch)
+
+    def _copied(self, batch: _Batch, copies: int, reply: Reply) -> None:
+        match reply:
+            case [int(here), int(there)] if here >= 1 and there >= min(copies, self.replicas):
+                self._acknowledge(batch)
+            case RedisError() as fault:
+                self._refused(batch, fault.text.split(" ")[0])
+            case _:
+                # Asked again; meanwhile the owner may have found that a replica is gone.
+                self.short_of_copies = True
+                self._stored(batch)
 
     def _refused(self, batch: _Batch, kind: str) -> None:
         """Out of memory, a replica, a failed disk: it may pass, so the batch stays."""
@@ -271,16 +353,26 @@ class EventStream:
             self._retry_at = 0.0
             for batch in self._flying:
                 self._send(batch)
-        if self._held and now - self._oldest() > self._pending_seconds:
+        if self.waiting and now - self._oldest() > self._pending_seconds:
             self._stalled = True
-            self._log("stream.stalled", answers=self._held)
+            self._log("stream.stalled", answers=self.waiting)
             self.refuse_held()
 
     def _oldest(self) -> float:
         for batch in self._flying:
             if batch.answers:
                 return batch.since
-        return self._since
+        return self._since or self._loop.now
+
+
+def _deliver_each(answers: list[HeldAnswer]) -> None:
+    for answer in answers:
+        answer.deliver()
+
+
+def _refuse_each(answers: list[HeldAnswer]) -> None:
+    for answer in answers:
+        answer.refuse()
 
 
 def _holds(reply: Reply, block: bytes) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from tracker.event_loop import READABLE, WRITABLE, EventLoop
+from tracker.redis_tls import WANTS_MORE
 from tracker.resp import BrokenReply, RedisAddress, RedisError, Reply, pack_command, parse_reply
 
 OnReply = Callable[[Reply], None]
@@ -43,6 +45,7 @@ class RedisLink:
         self._on_down = on_down
         self._socket: socket.socket | None = None
         self._connected = False
+        self._shaking = False
         self.up = False
         self._incoming = bytearray()
         self._outgoing = bytearray()
@@ -76,7 +79,7 @@ class RedisLink:
 
     def _release(self) -> None:
         self.up = False
-        self._connected = False
+        self._connected = self._shaking = False
         self._waiting.clear()
         self._incoming.clear()
         self._outgoing.clear()
@@ -91,7 +94,7 @@ class RedisLink:
                 self._connect(now)
             return
         limit = self._silence if self.up else _CONNECT_SECONDS
-        if (self._waiting or not self._connected) and now - self._heard > limit:
+        if (self._waiting or self._shaking or not self._connected) and now - self._heard > limit:
             self.drop("no answer in time")
 
     def _connect(self, now: float) -> None:
@@ -120,15 +123,47 @@ class RedisLink:
             if fault:
                 self.drop(errno.errorcode.get(fault, "connect failed"))
                 return
-            self._greet()
+            self._secure(self._socket)
+            return
+        if self._shaking:
+            self._shake_hands()
             return
         if bits & WRITABLE:
             self._flush()
         if bits & ~WRITABLE:
             self._read()
 
-    def _greet(self) -> None:
+    def _secure(self, plain: socket.socket) -> None:
         self._connected = True
+        try:
+            self._socket = self._address.secured(plain)
+        except OSError as fault:
+            self.drop(f"TLS failed: {fault.strerror or 'unknown error'}")
+            return
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._shaking = True
+            self._shake_hands()
+        else:
+            self._greet()
+
+    def _shake_hands(self) -> None:
+        if not isinstance(self._socket, ssl.SSLSocket):
+            return
+        try:
+            self._socket.do_handshake()
+        except ssl.SSLWantReadError:
+            self._loop.change(self._socket.fileno(), READABLE)
+        except ssl.SSLWantWriteError:
+            self._loop.change(self._socket.fileno(), WRITABLE)
+        except ssl.SSLCertVerificationError as fault:
+            self.drop(f"TLS failed: {fault.verify_message}")
+        except OSError:
+            self.drop("TLS failed")
+        else:
+            self._shaking = False
+            self._greet()
+
+    def _greet(self) -> None:
         for command in self._address.greeting():
             self._send(command, self._greeted)
         # PING tells a server that is still loading or wants a password from one that is ready.
@@ -160,7 +195,7 @@ class RedisLink:
             return
         try:
             sent = self._socket.send(self._outgoing)
-        except BlockingIOError:
+        except WANTS_MORE:
             sent = 0
         except OSError as fault:
             # Found again as an error event on the next round; dropping here would call
@@ -172,24 +207,28 @@ class RedisLink:
         self._loop.change(self._socket.fileno(), events)
 
     def _read(self) -> None:
-        if self._socket is None:
-            return
-        try:
-            received = self._socket.recv(_READ_SIZE)
-        except BlockingIOError:
-            return
-        except OSError as fault:
-            self.drop(errno.errorcode.get(fault.errno or 0, "read failed"))
-            return
-        if not received:
-            self.drop("closed by the server")
-            return
-        self._heard = self._loop.now
-        self._incoming += received
-        try:
-            self._deliver()
-        except BrokenReply:
-            self.drop("answered something that is no RESP2")
+        here = self._socket
+        while here is not None and self._socket is here:
+            try:
+                received = here.recv(_READ_SIZE)
+            except WANTS_MORE:
+                return
+            except OSError as fault:
+                self.drop(errno.errorcode.get(fault.errno or 0, "read failed"))
+                return
+            if not received:
+                self.drop("closed by the server")
+                return
+            self._heard = self._loop.now
+            self._incoming += received
+            try:
+                self._deliver()
+            except BrokenReply:
+                self.drop("answered something that is no RESP2")
+                return
+            # What TLS has decrypted already wakes no epoll.
+            if not (isinstance(here, ssl.SSLSocket) and here.pending()):
+                return
 
     def _deliver(self) -> None:
         here = self._socket
@@ -217,6 +256,9 @@ class RedisCalls:
         try:
             self._socket.settimeout(timeout)
             self._socket.connect(where)
+            self._socket = address.secured(self._socket)
+            if isinstance(self._socket, ssl.SSLSocket):
+                self._socket.do_handshake()
             for command in address.greeting():
                 self.call(command)
         except BaseException:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tracker.redis_tls import RedisTls, read_tls_options
+
 
 class RedisError(Exception):
     """An error reply; the text starts with its kind in capitals."""
@@ -93,6 +95,7 @@ class RedisAddress:
     username: str
     password: str
     database: int
+    tls: RedisTls | None = None
 
     def __repr__(self) -> str:
         return f"RedisAddress({self.place})"
@@ -123,26 +126,36 @@ class RedisAddress:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection, (str(where[0]), int(where[1]))
 
+    def secured(self, connection: socket.socket) -> socket.socket:
+        """The connected socket to speak on; under TLS its handshake is still to be done.
+
+        Raises OSError.
+        """
+        return self.tls.wrap(connection) if self.tls is not None else connection
+
 
 def parse_redis_url(url: str) -> RedisAddress:
-    """Read `redis://[user:password@]host:port/db` or `unix://[:password@]/path?db=n`.
+    """Read `redis://[user:password@]host:port/db`, the same with `rediss://` for TLS, or
+    `unix://[:password@]/path?db=n`.
 
     Raises ValueError, without the URL in its text as that may hold a password.
     """
     parts = urlsplit(url)
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    database, tls = query.get("db", "0"), None
+    host, port, path = "", 0, ""
     if parts.scheme == "unix":
-        database = parse_qs(parts.query).get("db", ["0"])[0]
         path = unquote(parts.path)
-        host, port = "", 0
-    elif parts.scheme == "redis":
-        database = parts.path.strip("/") or parse_qs(parts.query).get("db", ["0"])[0]
-        path = ""
+    elif parts.scheme in {"redis", "rediss"}:
+        database = parts.path.strip("/") or database
         host, port = parts.hostname or "localhost", parts.port or 6379
+        if parts.scheme == "rediss":
+            tls = read_tls_options(host, query)
     else:
-        raise ValueError("the tracker's Redis URL must start with redis:// or unix://")
+        raise ValueError("the Redis URL must start with redis://, rediss:// or unix://")
     if not database.isdigit():
         raise ValueError("the database in the Redis URL must be a number")
     if parts.scheme == "unix" and not path:
         raise ValueError("the unix:// Redis URL must name a socket file")
-    return RedisAddress(host, port, path, username, password, int(database))
+    return RedisAddress(host, port, path, username, password, int(database), tls)
