@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from application.store.keyring import Keyring
+from application.store.reseal import reseal
 from application.store.sealing import Sealer
 from domain.credit import CreditPolicy
 from projections.accounting import Position
@@ -169,6 +170,30 @@ def test_old_days_go_only_behind_a_checkpoint_and_the_rest_is_still_checked(
     assert verify_batches(conn, border, sealer=sealer).batches == 6
     check_closings(conn)
     assert check_checkpoints(conn, checkpoints) == 1
+
+
+def test_everything_opens_under_new_keys_alone_once_it_is_sealed_anew(
+    conn: psycopg.Connection, owner: psycopg.Connection, sealer: Sealer, ring: Keyring
+) -> None:
+    keep_days(conn)
+    before = b"".join(records.tobytes() for _, records in read_batches(conn))
+    compact_day(conn, sealer, MONDAY, now=NOW)
+    signed = Checkpoints(sealer, ring, POLICIES, seed=5).advance(conn, NOW)
+    rotated = ring.rotated("events")
+    blocks = conn.execute("SELECT count(*) FROM ledger.blocks").fetchone()
+    assert blocks is not None
+    assert reseal(owner, rotated) == blocks[0] + 2
+    assert reseal(owner, rotated) == 0
+    bare = rotated.without(ring.active("events").id)
+    opened = Sealer(bare, "events", lambda _key, amount: amount)
+    assert b"".join(r.tobytes() for _, r in read_batches(conn, sealer=opened)) == before
+    check_closings(conn)
+    later = Checkpoints(opened, bare, POLICIES, seed=6)
+    assert check_checkpoints(conn, later) == 1
+    base = later.newest(conn)
+    assert base is not None
+    assert signed is not None
+    assert base[0].digest() == signed.checkpoint.state_digest
 
 
 def test_the_database_keeps_young_days_and_the_newest_state(
