@@ -9,10 +9,12 @@ from typing import Final
 
 ID_SIZE: Final = 8
 _MINUTE: Final = 60
+_ISSUED_KEPT: Final = 16_384
+"""Ids of the present minute that are remembered, as their owners come back with them at once."""
 
 
 class ConnectionIds:
-    """Issues ids and checks them without remembering any.
+    """Issues ids and checks them; nothing need be remembered for it.
 
     An id is a keyed MAC over the minute and the address. It holds for its minute and the
     next; guessing one takes about 2^62 packets. The port is left out: libtorrent uses
@@ -29,22 +31,35 @@ class ConnectionIds:
         newest_first = [keys[kid] for kid in sorted(keys, reverse=True)]
         self._seeds = [hashlib.blake2b(key=key, digest_size=ID_SIZE) for key in newest_first]
         self._clock = clock
+        self._present = 0
+        self._issued: dict[bytes, bytes] = {}
+
+    @property
+    def remembered(self) -> int:
+        """Ids in memory at the moment."""
+        return len(self._issued)
 
     def issue(self, address: bytes) -> bytes:
         """The id of an address (4 or 16 bytes) for this minute."""
-        return self._id(0, self._minute(), address)
+        minute = int(self._clock()) // _MINUTE
+        if minute != self._present or len(self._issued) >= _ISSUED_KEPT:
+            self._present = minute
+            self._issued.clear()
+        issued = self._issued.get(address)
+        if issued is None:
+            issued = self._issued[address] = self._id(0, minute, address)
+        return issued
 
     def proves(self, connection_id: bytes, address: bytes) -> bool:
         """Whether the id was issued to this address in this minute or the one before."""
-        now = self._minute()
+        if hmac.compare_digest(self.issue(address), connection_id):
+            return True
+        now = self._present
         return any(
             hmac.compare_digest(self._id(seed, minute, address), connection_id)
             for seed in range(len(self._seeds))
             for minute in (now, now - 1)
         )
-
-    def _minute(self) -> int:
-        return int(self._clock()) // _MINUTE
 
     def _id(self, seed: int, minute: int, address: bytes) -> bytes:
         mac = self._seeds[seed].copy()

@@ -258,3 +258,18 @@ def test_changed_secret_still_opens_what_the_old_one_issued() -> None:
     assert not old.proves(new.issue(A), A)
     with pytest.raises(ValueError, match="need a key"):
         ConnectionIds({}, Clock(60.0))
+
+
+def test_remembered_ids_end_with_their_minute_and_their_number() -> None:
+    clock = Clock(60.0)
+    ids = ConnectionIds({1: bytes(32)}, clock)
+    first = ids.issue(A)
+    assert ids.issue(A) == first == ConnectionIds({1: bytes(32)}, clock).issue(A)
+    for number in range(40_000):
+        ids.issue(number.to_bytes(4, "big"))
+    assert ids.remembered <= 16_384
+    clock.now += 60
+    assert ids.issue(A) != first
+    assert ids.proves(first, A)
+    clock.now += 60
+    assert not ids.proves(first, A)
