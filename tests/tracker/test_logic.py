@@ -2,103 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 
-from tests.tracker.running_tracker import (
-    KID,
-    PASSKEY_KEY,
-    account,
-    general_key,
-    info_hash,
-    peer_id,
-    torrent,
-)
+from tests.tracker.announcer import Announcer
+from tests.tracker.running_tracker import info_hash, peer_id, torrent
 from tracker import wire
 from tracker.access_table import AccessTable
-from tracker.banned_addresses import BannedAddresses
-from tracker.counters import Counters
-from tracker.logic import Answer, Logic
-from tracker.protocol.announce import NUMWANT_DEFAULT, AnnounceRequest
-from tracker.protocol.passkeys import PasskeyCheck
+from tracker.logic import Answer
+from tracker.protocol.announce import NUMWANT_DEFAULT
 from tracker.protocol.refusals import Refusal
 from tracker.rules import Rules, read_rules
 from tracker.swarms import Swarms
 from tracker.tail import apply_record
-
-
-@dataclass
-class Sink:
-    """Takes records and keeps them."""
-
-    accepting: bool = True
-    records: list[wire.PeerRecord] = field(default_factory=list)
-
-    def append(self, record: bytes) -> None:
-        self.records.extend(wire.unpack_records(record))
-
-
-@dataclass
-class Access:
-    table: AccessTable = field(default_factory=AccessTable)
-    rules: Rules = field(default_factory=Rules)
-    banned: BannedAddresses = field(default_factory=BannedAddresses)
-    loaded: bool = True
-
-
-class Announcer:
-    """A logic with ten members and one torrent, announced to at a time of our choice."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000
-        self.sink = Sink()
-        self.access = Access()
-        self.roll = 0.5
-        self.swarms = Swarms(self.access.rules.peer_life)
-        for number in range(1, 11):
-            self.access.table.put_accounts(wire.pack_account(account(number)))
-        self.access.table.put_torrents(wire.pack_torrent(torrent(10)))
-        self.logic = Logic(
-            access=self.access,
-            swarms=self.swarms,
-            sink=self.sink,
-            passkeys=PasskeyCheck({KID: PASSKEY_KEY}),
-            clock=lambda: self.now * 1_000_000,
-            random=lambda: self.roll,
-            counters=Counters(),
-        )
-
-    def announce(
-        self,
-        member: int = 1,
-        name: str = "a",
-        *,
-        up: int = 0,
-        down: int = 0,
-        left: int = 0,
-        event: int = wire.EVENT_NONE,
-        key: bytes = b"k",
-        address: bytes = b"\x0a\x00\x00\x01",
-        port: int = 5000,
-        numwant: int = NUMWANT_DEFAULT,
-    ) -> Answer:
-        request = AnnounceRequest(
-            info_hash(10),
-            peer_id(name),
-            port,
-            up,
-            down,
-            left,
-            event,
-            numwant,
-            key,
-            compact=True,
-            no_peer_id=False,
-            passkey=b"",
-        )
-        passkey = general_key(member).encode()
-        return self.logic.announce(request, passkey, address, wire.PROTOCOL_HTTP)
 
 
 @pytest.fixture
