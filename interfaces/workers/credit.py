@@ -55,7 +55,7 @@ class CreditWorker:
     """Archiver and fold of all shards' streams; it starts from a snapshot and the ledger behind.
 
     `head` gives the event log's last position, `address_key` the key of a month ("2026-11"),
-    `new_fold` an empty fold, `clock` the time in UTC; `sealer` seals snapshots and opens the
+    `new_fold` an empty fold, `clock` the time in UTC, `monotonic` seconds; `sealer` seals snapshots and opens the
     ledger's closed days. Of several workers the one that holds the lease works, the others
     stand by. Besides its time, a snapshot is due after `snapshot_records`.
     """
@@ -71,6 +71,7 @@ class CreditWorker:
         address_key: Callable[[str], bytes],
         new_fold: Callable[[], CreditFold],
         clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
         batch_records: int = FOLD_RECORDS,
         snapshot_records: int = SNAPSHOT_RECORDS,
         tail_seconds: int = TAIL_SECONDS,
@@ -82,6 +83,7 @@ class CreditWorker:
         self._addresses = AddressHasher(address_key)
         self._new_fold = new_fold
         self._clock = clock
+        self._monotonic = monotonic
         self._sealer = sealer
         self._batch_records = batch_records
         self._tail_seconds = tail_seconds
@@ -163,9 +165,8 @@ class CreditWorker:
         else:
             self._archive(conn, fold, stream.name, drained)
         now = int(self._clock().timestamp()) * MICROSECONDS
-        trimmable = self._tails[stream.name].pass_over(now)
-        if trimmable is not None:
-            stream.trim(trimmable)
+        passed = self._tails[stream.name].pass_over(now)
+        stream.trim(passed, archived=self._last_ids[stream.name])
         return drained.records if drained else 0
 
     def close(self) -> None:
@@ -203,8 +204,8 @@ class CreditWorker:
         started = start_fold(conn, fold, self._policies, sealer=self._sealer)
         self._last_ids.clear()
         self._fill_tails(conn)
-        self._clocks = FlushClocks(started.standing)
-        self._snapshots = SnapshotClock(started.records, self._snapshot_records)
+        self._clocks = FlushClocks(started.standing, self._monotonic)
+        self._snapshots = SnapshotClock(started.records, self._snapshot_records, self._monotonic)
         self._position, self._fold = started.position, fold
         _logger.info(
             "credit.started",

@@ -62,6 +62,7 @@ class Site:
         batch_records: int = 500,
         snapshot_records: int = 10**9,
         sealer: Sealer = SEALER,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> CreditWorker:
         worker = CreditWorker(
             conninfo=self.app_url,
@@ -72,6 +73,7 @@ class Site:
             address_key=month_key,
             new_fold=new_fold,
             clock=lambda: self.now,
+            monotonic=monotonic,
             batch_records=batch_records,
             snapshot_records=snapshot_records,
         )

@@ -61,7 +61,7 @@ class FailingFold(CreditFold):
 class UntrimmableStream(PeerStream):
     """Fails between commit and trim."""
 
-    def trim(self, keep_from: str) -> None:
+    def trim(self, passed: wire.StreamPoint | None, *, archived: str) -> None:
         raise Broken
 
 

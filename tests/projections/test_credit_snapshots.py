@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -171,7 +172,8 @@ def test_what_was_not_written_at_the_snapshot_is_written_behind_it(site: Site) -
         standing = read_standing(conn)
         assert (standing.ledger_seq, min(standing.holdings_seq)) == (1, 0)
         worker.close()
-        worker = site.worker(batch_records=count)
+        seconds = itertools.count(0, 5)
+        worker = site.worker(batch_records=count, monotonic=lambda: float(next(seconds)))
         while min(read_standing(conn).holdings_seq) == 0:
             worker.step()
         replay(conn, "beside", CreditFold(seed=9), StandingPolicy(POLICY))
