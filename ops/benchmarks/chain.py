@@ -131,7 +131,7 @@ def await_folded(stage: Stage) -> None:
     """
     newest = stage.newest_entry()
     deadline = time.monotonic() + FOLD_SECONDS
-    with psycopg.connect(stage.urls.owner_url, autocommit=True) as conn:
+    with psycopg.connect(stage.urls.app_url, autocommit=True) as conn:
         while True:
             found = _folded(conn, stage)
             if _number(found.last_id) >= _number(newest) and found.flushed_seq >= found.seq:
@@ -160,7 +160,7 @@ def _number(entry: str) -> tuple[int, int]:
 
 def _records(stage: Stage) -> int:
     """Records of the whole ledger."""
-    with psycopg.connect(stage.urls.owner_url, autocommit=True) as conn:
+    with psycopg.connect(stage.urls.app_url, autocommit=True) as conn:
         row = conn.execute("SELECT coalesce(sum(records), 0) FROM ledger.batches").fetchone()
     return int(row[0]) if row else 0
 

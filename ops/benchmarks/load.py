@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -137,10 +137,7 @@ class Generators:
             finally:
                 if process.poll() is None:
                     process.kill()
+        if not last.done:
+            reason = f": {last.first_error}" if last.first_error else "."
+            raise BenchmarkFailed(f"The tracker answers nothing{reason}")
         return last
-
-
-def as_json(measured: Measured) -> dict[str, Any]:
-    """The figures as plain values."""
-    found: dict[str, Any] = msgspec.to_builtins(measured)
-    return found

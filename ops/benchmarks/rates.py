@@ -155,8 +155,9 @@ def _note(turns: Sequence[Turn]) -> str:
     p99 = statistics.median(turn.measured.p99_us for turn in turns) / 1000
     cost = statistics.median(turn.cpu / max(1, turn.measured.done) for turn in turns) * 1e6
     busy = statistics.median(turn.cpu / turn.measured.seconds for turn in turns)
+    by_cpu = statistics.median(turn.by_cpu for turn in turns)
     return (
-        f"{cost:.1f} µs CPU an announce, core {busy:.0%} the tracker's, "
+        f"{cost:.1f} µs CPU an announce (by CPU {by_cpu:,.0f}/s), core {busy:.0%} the tracker's, "
         f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
     )
 

@@ -20,7 +20,7 @@ PEERS = 50
 def measure_memory(stage: Stage, *, torrents: int, say: Say) -> Row:
     """Growth of the tracker's resident memory from no peers to all; it knows all torrents before."""
     # What the first announces load and allocate for good is no cost of a peer.
-    faults = stage.run(Load(protocol="udp", count=1000, torrents=10, members=10)).faults
+    faults = stage.run(Load(protocol="udp", count=1000, torrents=10)).faults
     before = resident_bytes(stage.tracker_pid)
     faults += fill(stage, torrents=torrents, peers=PEERS, say=say)
     grown = resident_bytes(stage.tracker_pid) - before

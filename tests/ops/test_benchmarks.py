@@ -1,0 +1,111 @@
+"""The tracker's benchmark runs from end to end, small; its verdicts and its page say what is so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.benchmarks.load import Generators, Load
+from ops.benchmarks.machine import this_machine
+from ops.benchmarks.page import benchmarks_page
+from ops.benchmarks.processes import BenchmarkFailed
+from ops.benchmarks.rows import Beside, Bound, Row, cells
+from tests.kit.programs import require_program
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "00000001" + "ab" * 12
+
+
+def bench(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ops.benchmarks", "tracker", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def fixture(folder: Path) -> Path:
+    path = folder / "fixture"
+    path.write_text(f"H {'ab' * 20}\nK {KEY}\n")
+    return path
+
+
+def test_a_row_is_measured_on_a_real_installation(tmp_path: Path) -> None:
+    require_program("cc", "gcc")
+    output = tmp_path / "figures.json"
+    done = bench("--quick", "--rows=memory", f"--json={output}")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(output.read_text())["rows"]
+    assert row["faults"] == 0
+    assert row["value"] > 0
+    assert "| Memory of one IPv4 peer, 2,500 peers, 50 in a swarm |" in done.stdout
+
+
+def test_an_unknown_row_is_refused_by_name() -> None:
+    done = bench("--rows=htttp")
+    assert done.returncode == 2
+    assert "htttp is no row" in done.stderr
+
+
+def test_the_page_is_not_written_from_a_part() -> None:
+    done = bench("--rows=memory", "--document")
+    assert done.returncode == 2
+    assert "needs all rows" in done.stderr or "holds all rows" in done.stderr
+
+
+def test_the_generators_load_nobody_but_this_machine(tmp_path: Path) -> None:
+    require_program("cc", "gcc")
+    Generators(tmp_path, core=0)
+    for name in ("http", "udp"):
+        options = ["--server=192.0.2.1:80", f"--fixture={fixture(tmp_path)}"]
+        command = [str(tmp_path / name), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+        assert done.returncode == 2
+        assert "own machine only" in done.stderr
+
+
+def test_a_tracker_that_is_away_gives_no_figure(tmp_path: Path) -> None:
+    require_program("cc", "gcc")
+    generators = Generators(tmp_path, core=0)
+    with pytest.raises(BenchmarkFailed, match="answers nothing"):
+        # Nothing listens on port 1, so every connection is refused at once.
+        generators.run(Load(protocol="http", seconds=0.2), port=1, fixture=fixture(tmp_path))
+
+
+def test_announces_that_failed_spoil_a_row() -> None:
+    met = Bound(value=9, must=8, aim=10)
+    row = Row(name="n", value=1, unit="/s", bounds=(met,))
+    assert (row.must_met, row.aim_met) == (True, False)
+    failed = Row(name="n", value=1, unit="/s", bounds=(met,), faults=3)
+    assert failed.must_met is False
+    assert "3 announces failed" in cells(failed)[-1]
+
+
+def test_a_bound_may_be_a_most() -> None:
+    assert Bound(value=1.2, must=1.3, aim=1.1, kind="<=").must_met
+    assert not Bound(value=1.2, must=1.3, aim=1.1, kind="<=").aim_met
+
+
+def test_what_is_not_installed_is_named_and_judged_by_nobody() -> None:
+    row = Row(
+        name="n", value=1, unit="/s", beside=(Beside(name="opentracker", note="not installed"),)
+    )
+    assert row.must_met is None
+    assert "opentracker: not installed" in cells(row)
+
+
+def test_the_page_holds_command_machine_and_table() -> None:
+    machine = this_machine()
+    page = benchmarks_page(
+        [Row(name="HTTP", value=1234, unit="/s")], machine, command="./ops/bench tracker"
+    )
+    assert "Written by `./ops/bench tracker`" in page
+    assert machine.date in page
+    assert "| HTTP | 1,234 /s |" in page
