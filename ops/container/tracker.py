@@ -18,6 +18,8 @@ from tracker.http_server import HttpLimits
 from tracker.rules import Rules
 from tracker.service import TrackerConfig, TrackerService
 from tracker.shard import ShardNumbers
+from tracker.snapshot import SnapshotKeys
+from tracker.snapshot_folder import SnapshotPlace
 
 
 def run(settings: Settings) -> None:
@@ -41,6 +43,10 @@ def run(settings: Settings) -> None:
         metrics_token=_metrics_token(settings),
         place=place,
         numbers=shard_numbers(settings),
+        snapshots=SnapshotPlace(
+            settings.storage.snapshot_dir,
+            SnapshotKeys(keyring.active("snapshots").id, keyring.materials("snapshots")),
+        ),
     )
     service = TrackerService(config, sockets, udp_sockets, log=_log, links=links)
     try:
@@ -73,6 +79,7 @@ def shard_numbers(settings: Settings) -> ShardNumbers:
         trusted_proxies=settings.network.trusted_proxies,
         pending_answers=given.pending_answers,
         pending_seconds=given.pending_seconds,
+        allow_weak_redis=settings.storage.allow_weak_redis,
     )
 
 

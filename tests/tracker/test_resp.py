@@ -90,7 +90,7 @@ def test_addresses() -> None:
     assert (plain.host, plain.port, plain.greeting()) == ("::1", 6379, [])
 
 
-@pytest.mark.parametrize("url", ["rediss://:hunter2@x", "redis://:hunter2@x/y", "unix://:hunter2@"])
+@pytest.mark.parametrize("url", ["http://:hunter2@x", "redis://:hunter2@x/y", "unix://:hunter2@"])
 def test_addresses_we_cannot_use_are_refused_without_their_password(url: str) -> None:
     with pytest.raises(ValueError, match="Redis URL") as caught:
         parse_redis_url(url)
