@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
+
+from domain.client_lists import client_list_fault
 
 SettingValue = bool | int | str | None
 
@@ -13,7 +15,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table.
 
     `kind` is bool, int or str. `lowest` and `highest` bound a number, or the length of a text.
-    `choices` are the only words allowed where there are any. `nullable` settings may be unset.
+    `choices` are the only words allowed where there are any. `nullable` settings may be unset. `check` tells what else is
+    wrong with a text.
     """
 
     key: str
@@ -25,6 +28,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     highest: int = 2**62
     choices: tuple[str, ...] = ()
     nullable: bool = False
+    check: Callable[[str], str | None] | None = None
 
     def fault(self, value: object) -> str | None:
         """Why `value` can't be this setting's; None when it can."""
@@ -34,7 +38,10 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
             return f"must be {_WORDS[self.kind]}"
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(self.choices)}"
-        return self._size_fault(value)
+        fault = self._size_fault(value)
+        if fault is None and self.check is not None and isinstance(value, str):
+            return self.check(value)
+        return fault
 
     def _size_fault(self, value: object) -> str | None:
         if isinstance(value, str) and not _is_storable(value):
@@ -63,6 +70,12 @@ def _bounds(number: int, lowest: int, highest: int, unit: str) -> str | None:
 def _text(key: str, default: str, highest: int, meaning: str, *, lowest: int = 0) -> Setting:
     return Setting(
         key=key, kind=str, default=default, lowest=lowest, highest=highest, meaning=meaning
+    )
+
+
+def _client_list(key: str, meaning: str) -> Setting:
+    return Setting(
+        key=key, kind=str, default="", highest=2_000, meaning=meaning, check=client_list_fault
     )
 
 
@@ -113,6 +126,19 @@ _TABLE = (
         "How long single announces are kept; 0 for ever, and never less than 30 days.",
         highest=36_500,
     ),
+    _number(
+        "mutationsPerMinute",
+        10,
+        "changes",
+        "Changes a member may make in a minute, and so a stranger's address; staff may make 60.",
+        lowest=1,
+        highest=10_000,
+    ),
+    _client_list(
+        "allowedClients",
+        "How peer ids of allowed torrent clients begin, such as `-qB4, -TR`; empty allows all.",
+    ),
+    _client_list("deniedClients", "How peer ids of refused torrent clients begin."),
     _text("siteTitle", "Trackarr", 500, "Title of the site's pages.", lowest=1),
     _text("siteTagline", "Private BitTorrent Tracker", 500, "One line under the title."),
 )

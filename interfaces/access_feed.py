@@ -15,27 +15,35 @@ from redis import Redis
 from application.ports import AfterCommit, Appended, Entropy
 from projections.access import (
     AccessProjection,
+    Entry,
     access_changes,
     access_head,
     access_source,
     account_entries,
     torrent_entries,
 )
+from projections.access_rules import access_rules, banned_networks
 from tracker.wire import (
     ACCESS_ACCOUNTS,
+    ACCESS_ADDRESSES,
     ACCESS_CHANGES,
     ACCESS_RULES,
     ACCESS_SEQ,
     ACCESS_SOURCE,
     ACCESS_TORRENTS,
     ACCOUNT_SIZE,
+    BANNED_ADDRESS,
+    BANNED_NETWORK,
+    BANNED_UNTIL,
     CHANGE_ACCOUNT,
+    CHANGE_ADDRESS,
+    CHANGE_RULES,
     CHANGE_TORRENT,
     CHUNK_ENTRIES,
     CHUNK_SHIFT,
     TORRENT_SIZE,
     AccountEntry,
-    TorrentEntry,
+    BannedAddress,
     accounts_chunk,
     pack_account,
     pack_torrent,
@@ -44,6 +52,8 @@ from tracker.wire import (
 
 ACCESS_PUBLISHER = "access:publisher"
 """Held by the one publisher that makes the whole copy anew."""
+_FRESH_ADDRESSES = "access:addresses-fresh"
+"""Takes the place of the banned addresses at once, so that no tracker loads half of them."""
 CHANGES_KEPT = 100_000
 BATCH = 1_000
 LEASE_MS = 30_000
@@ -59,7 +69,16 @@ end
 for i = 5, #ARGV, 5 do
     redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], ARGV[i + 2] .. '-0',
                'k', ARGV[i + 3], 'e', ARGV[i + 4])
-    redis.call('SETRANGE', KEYS[3 + ARGV[i]], ARGV[i + 1], ARGV[i + 4])
+    local key, kind, entry = KEYS[3 + ARGV[i]], ARGV[i + 3], ARGV[i + 4]
+    if kind == 'r' then
+        redis.call('SET', key, entry)
+    elseif kind == 'b' and string.byte(entry, 26) == 1 then
+        redis.call('HSET', key, string.sub(entry, 1, 17), string.sub(entry, 18, 25))
+    elseif kind == 'b' then
+        redis.call('HDEL', key, string.sub(entry, 1, 17))
+    else
+        redis.call('SETRANGE', key, ARGV[i + 1], entry)
+    end
 end
 redis.call('SET', KEYS[1], ARGV[3])
 return 1
@@ -73,16 +92,28 @@ return 1
 """
 # The new stream begins with the rules at the copy's own sequence, so that a tracker which
 # loaded the copy sees from the next change that it missed none.
-# KEYS: publisher, seq, source, rules, changes.  ARGV: token, seq, source, rules.
+# KEYS: publisher, seq, source, rules, changes, addresses, fresh addresses.
+# ARGV: token, seq, source, rules.
 _FINISH = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[4], ARGV[4])
+if redis.call('EXISTS', KEYS[7]) == 1 then
+    redis.call('RENAME', KEYS[7], KEYS[6])
+else
+    redis.call('DEL', KEYS[6])
+end
 if ARGV[2] ~= '0' then
     redis.call('XADD', KEYS[5], ARGV[2] .. '-0', 'k', 'r', 'e', ARGV[4])
 end
 redis.call('SET', KEYS[3], ARGV[3])
 redis.call('SET', KEYS[2], ARGV[2])
 redis.call('DEL', KEYS[1])
+return 1
+"""
+# KEYS: publisher, hash.  ARGV: token, then fields and values in turn.
+_PUT_HASH = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+for i = 2, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 return 1
 """
 # KEYS: publisher, key to remove.  ARGV: token.
@@ -105,18 +136,15 @@ class AccessPublisher:
         redis: Redis,
         reads: ConnectionPool[Connection[Any]],
         entropy: Entropy,
-        *,
-        rules: bytes = b"{}",
     ) -> None:
-        """`rules` is the JSON object of numbers that differ from a tracker's own defaults."""
         self._redis = redis
         self._reads = reads
         self._entropy = entropy
-        self._rules = rules
         self._apply = redis.register_script(_APPLY)
         self._put_chunk = redis.register_script(_PUT_CHUNK)
         self._finish = redis.register_script(_FINISH)
         self._remove = redis.register_script(_REMOVE)
+        self._put_hash = redis.register_script(_PUT_HASH)
 
     def publish(self) -> bool:
         """Bring Redis up to the read model; True when it is, False while another is at it.
@@ -151,9 +179,8 @@ class AccessPublisher:
         chunks: dict[str, int] = {}
         values: list[str | int | bytes] = []
         for change in changes:
-            chunk, offset, packed = self._placed(change.entry)
-            kind = CHANGE_ACCOUNT if isinstance(change.entry, AccountEntry) else CHANGE_TORRENT
-            place = chunks.setdefault(chunk, len(chunks) + 1)
+            key, offset, kind, packed = _placed(change.entry)
+            place = chunks.setdefault(key, len(chunks) + 1)
             values += (place, offset, change.seq, kind, packed)
         done = self._apply(
             keys=[ACCESS_SEQ, ACCESS_SOURCE, ACCESS_CHANGES, *chunks],
@@ -161,19 +188,12 @@ class AccessPublisher:
         )
         return bool(done == 1)
 
-    def _placed(self, entry: AccountEntry | TorrentEntry) -> tuple[str, int, bytes]:
-        """Chunk, offset in it and bytes of an entry."""
-        slot = entry.number % CHUNK_ENTRIES
-        if isinstance(entry, AccountEntry):
-            return accounts_chunk(entry.number), slot * ACCOUNT_SIZE, pack_account(entry)
-        return torrents_chunk(entry.number), slot * TORRENT_SIZE, pack_torrent(entry)
-
     def _publish_all(self, conn: Connection[Any]) -> bool:
         token = self._entropy.token(16).hex()
         if not self._redis.set(ACCESS_PUBLISHER, token, nx=True, px=LEASE_MS):
             return False
         # Trackers serve what they know until the sequence is there again.
-        for key in (ACCESS_SEQ, ACCESS_CHANGES):
+        for key in (ACCESS_SEQ, ACCESS_CHANGES, _FRESH_ADDRESSES):
             self._guarded(self._remove(keys=[ACCESS_PUBLISHER, key], args=[token]))
         with _snapshot(conn):
             head, source = access_head(conn), access_source(conn)
@@ -181,6 +201,8 @@ class AccessPublisher:
             torrents = ((entry.number, pack_torrent(entry)) for entry in torrent_entries(conn))
             kept = self._put_chunks(token, ACCESS_ACCOUNTS, accounts, ACCOUNT_SIZE)
             kept |= self._put_chunks(token, ACCESS_TORRENTS, torrents, TORRENT_SIZE)
+            self._put_addresses(token, banned_networks(conn))
+            rules = access_rules(conn)
         self._remove_foreign(token, kept)
         self._guarded(
             self._finish(
@@ -190,8 +212,10 @@ class AccessPublisher:
                     ACCESS_SOURCE,
                     ACCESS_RULES,
                     ACCESS_CHANGES,
+                    ACCESS_ADDRESSES,
+                    _FRESH_ADDRESSES,
                 ],
-                args=[token, head, source, self._rules],
+                args=[token, head, source, rules],
             )
         )
         structlog.get_logger().info("access.published", seq=head, chunks=len(kept))
@@ -213,6 +237,16 @@ class AccessPublisher:
             kept.add(key)
         return kept
 
+    def _put_addresses(self, token: str, banned: Iterable[BannedAddress]) -> None:
+        pairs: list[bytes] = []
+        for ban in banned:
+            pairs += (BANNED_NETWORK.pack(ban.length, ban.network), BANNED_UNTIL.pack(ban.until))
+        for at in range(0, len(pairs), 2 * BATCH):
+            portion = pairs[at : at + 2 * BATCH]
+            self._guarded(
+                self._put_hash(keys=[ACCESS_PUBLISHER, _FRESH_ADDRESSES], args=[token, *portion])
+            )
+
     def _remove_foreign(self, token: str, kept: set[str]) -> None:
         """Remove chunks of accounts and torrents this history does not have."""
         for prefix in (ACCESS_ACCOUNTS, ACCESS_TORRENTS):
@@ -225,6 +259,20 @@ class AccessPublisher:
     def _guarded(done: object) -> None:
         if done != 1:
             raise LeaseLost()
+
+
+def _placed(entry: Entry) -> tuple[str, int, bytes, bytes]:
+    """Key, offset in it, kind and bytes of an entry; what is no chunk has offset 0."""
+    if isinstance(entry, bytes):
+        return ACCESS_RULES, 0, CHANGE_RULES, entry
+    if isinstance(entry, BannedAddress):
+        return ACCESS_ADDRESSES, 0, CHANGE_ADDRESS, BANNED_ADDRESS.pack(*entry)
+    slot = entry.number % CHUNK_ENTRIES
+    if isinstance(entry, AccountEntry):
+        packed = pack_account(entry)
+        return accounts_chunk(entry.number), slot * ACCOUNT_SIZE, CHANGE_ACCOUNT, packed
+    packed = pack_torrent(entry)
+    return torrents_chunk(entry.number), slot * TORRENT_SIZE, CHANGE_TORRENT, packed
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
 from psycopg.rows import tuple_row
 
+from domain.address_bans import AddressBanned, AddressUnbanned
 from domain.kernel import Recorded
 from domain.moderation import (
     ModerationOpened,
@@ -20,8 +21,10 @@ from domain.moderation import (
     TorrentReset,
     status_after,
 )
+from domain.site import SiteSettingsChanged
 from domain.torrents import TorrentUploaded, TorrentWithdrawn
 from domain.users import AccountRegistered
+from projections.access_rules import access_rules, fold_banned_networks, fold_rules
 from projections.engine import Connection, Cursor
 from tracker.wire import (
     ACCOUNT_MAY_ANNOUNCE,
@@ -31,6 +34,7 @@ from tracker.wire import (
     TORRENT_CLOSED,
     TORRENT_PENDING,
     AccountEntry,
+    BannedAddress,
     TorrentEntry,
 )
 
@@ -62,6 +66,20 @@ CREATE TABLE torrents (
     seq bigint NOT NULL
 );
 CREATE INDEX ON torrents (seq);
+CREATE TABLE banned_networks (
+    length smallint NOT NULL,
+    network bytea NOT NULL,
+    until bigint NOT NULL,
+    active boolean NOT NULL,
+    seq bigint NOT NULL,
+    PRIMARY KEY (length, network)
+);
+CREATE INDEX ON banned_networks (seq);
+CREATE TABLE rules (
+    name text PRIMARY KEY,
+    value text NOT NULL,
+    seq bigint NOT NULL
+);
 """
 # `seq`, the change sequence, is the log position of the last fact about a row. So it never goes
 # back when the tables are rebuilt, and needs no counter of its own.
@@ -74,11 +92,15 @@ STATES: Mapping[ModerationStatus, int] = {
 }
 
 
+Entry: TypeAlias = AccountEntry | TorrentEntry | BannedAddress | bytes
+"""Bytes are the rules, as `access_rules` writes them."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """An entry and the sequence of its last change."""
 
     seq: int
-    entry: AccountEntry | TorrentEntry
+    entry: Entry
 
 
 class PasskeyState(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,10 +126,18 @@ class AccessProjection:
             TorrentChangesRequested.TOPIC,
             TorrentRejected.TOPIC,
             TorrentReset.TOPIC,
+            AddressBanned.TOPIC,
+            AddressUnbanned.TOPIC,
+            SiteSettingsChanged.TOPIC,
         }
     )
     ddl = DDL
-    keys: Mapping[str, tuple[str, ...]] = {"accounts": ("number",), "torrents": ("number",)}
+    keys: Mapping[str, tuple[str, ...]] = {
+        "accounts": ("number",),
+        "torrents": ("number",),
+        "banned_networks": ("length", "network"),
+        "rules": ("name",),
+    }
 
     def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
         """Insert what is new, then bring each touched torrent to its last state."""
@@ -115,6 +145,8 @@ class AccessProjection:
         _torrents_uploaded(cursor, batch)
         _torrents_withdrawn(cursor, batch)
         _states_changed(cursor, batch)
+        fold_banned_networks(cursor, batch)
+        fold_rules(cursor, batch)
 
 
 def _accounts_registered(cursor: Cursor, batch: Sequence[Recorded]) -> None:
@@ -215,32 +247,52 @@ def access_head(conn: Connection) -> int:
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(
             "SELECT coalesce(greatest((SELECT max(seq) FROM access_1.accounts),"
-            " (SELECT max(seq) FROM access_1.torrents)), 0)"
+            " (SELECT max(seq) FROM access_1.torrents),"
+            " (SELECT max(seq) FROM access_1.banned_networks),"
+            " (SELECT max(seq) FROM access_1.rules)), 0)"
         ).fetchone()
     return int(row[0]) if row else 0
 
 
 def access_changes(conn: Connection, *, after: int, limit: int) -> list[Change]:
-    """Entries changed after that sequence, in its order: each as it is now, once."""
+    """Entries changed after that sequence, in its order: each as it is now, once.
+
+    One statement, so that all kinds are of one instant. The rules are one entry, of the
+    sequence of the last one that changed.
+    """
     with conn.cursor(row_factory=tuple_row) as cursor:
         rows = cursor.execute(
             f"""
-            (SELECT seq, {_ACCOUNT_COLUMNS}, NULL::bytea, NULL::bytea, NULL::smallint
+            (SELECT 'a', seq, {_ACCOUNT_COLUMNS}, NULL::bytea, NULL::bytea, NULL::smallint
              FROM access_1.accounts WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
             UNION ALL
-            (SELECT seq, number, uploader, NULL, NULL, NULL, NULL, NULL, canonical, alias, state
+            (SELECT 't', seq, number, uploader, NULL, NULL, NULL, NULL, NULL, canonical, alias,
+                state
              FROM access_1.torrents WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
-            ORDER BY seq LIMIT %(limit)s
+            UNION ALL
+            (SELECT 'b', seq, until, length, active::integer, NULL, NULL, NULL, NULL, network,
+                NULL, NULL
+             FROM access_1.banned_networks WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
+            UNION ALL
+            (SELECT 'r', max(seq), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+             FROM access_1.rules HAVING max(seq) > %(after)s)
+            ORDER BY 2 LIMIT %(limit)s
             """,
             {"after": after, "limit": limit},
         ).fetchall()
-    return [Change(row[0], _entry(row)) for row in rows]
+    return [Change(row[1], _entry(conn, row[0], row[2:])) for row in rows]
 
 
-def _entry(row: tuple[Any, ...]) -> AccountEntry | TorrentEntry:
-    if row[10] is None:
-        return AccountEntry(*row[1:8])
-    return TorrentEntry(row[1], row[2], row[8], row[9], row[10])
+def _entry(conn: Connection, kind: str, row: tuple[Any, ...]) -> Entry:
+    match kind:
+        case "a":
+            return AccountEntry(*row[:7])
+        case "t":
+            return TorrentEntry(row[0], row[1], row[7], row[8], row[9])
+        case "b":
+            return BannedAddress(row[1], row[7], row[0], bool(row[2]))
+        case _:
+            return access_rules(conn)
 
 
 def account_entries(conn: Connection) -> Iterator[AccountEntry]:

@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
+from interfaces.http.address_gate import AddressGate, BannedNetworks
+from interfaces.http.client_address import ClientAddresses
 from interfaces.http.errors import ErrorReply, install_errors
 from interfaces.http.openapi import install_openapi
 from interfaces.http.routes import ROUTERS
@@ -26,8 +28,11 @@ def create_app(services: HttpServices) -> FastAPI:
     # Added here, not as FastAPI's own limit: that one stands outside of every middleware, and
     # its answer would miss our shape and headers. A route may set a higher limit of its own.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.settings.max_body)
+    banned = BannedNetworks(services.reads, reread_seconds=services.settings.bans_reread_seconds)
+    app.add_middleware(AddressGate, banned=banned, clock=services.clock)
     app.add_middleware(
         Edge,
+        addresses=ClientAddresses(services.settings.trusted_proxies),
         entropy=services.entropy,
         public_url=services.settings.public_url,
         at_once=services.settings.requests_at_once,

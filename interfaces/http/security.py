@@ -1,4 +1,4 @@
-"""The outermost layer: correlation, cross-site refusal, headers, and faults nobody caught."""
+"""The outermost layer: client address, correlation, cross-site refusal, headers, faults."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from application.ports import Entropy
 from domain.errors import Forbidden, TooLarge, Unavailable
+from interfaces.http.client_address import ClientAddresses
 from interfaces.http.errors import refused, unknown_fault
 from interfaces.http.notes import RequestNotes, note_request
 
@@ -65,8 +66,17 @@ def _origin_of(url: str) -> str:
 class Edge:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, *, entropy: Entropy, public_url: str, at_once: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        addresses: ClientAddresses,
+        entropy: Entropy,
+        public_url: str,
+        at_once: int,
+    ) -> None:
         self._app = app
+        self._addresses = addresses
         self._at_once = at_once
         self._running = 0
         self._entropy = entropy
@@ -77,6 +87,8 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # From here on `request.client` is the client, also behind a proxy of ours.
+        scope["client"] = self._addresses.client(scope)
         notes = note_request(scope, self._entropy.uuid())
         answer = _Answer(scope, send, notes, https=self._https)
         if is_cross_site(scope["method"], Headers(scope=scope), self._public_url):

@@ -29,7 +29,9 @@ class HttpSettings:
     """Values of `ops.settings` that the HTTP side needs.
 
     `public_url` is what a browser has in its address line. `setup_code` must come with the
-    first registration, None when it is not asked for. Sizes are bytes. More requests than
+    first registration, None when it is not asked for. `trusted_proxies` are networks (CIDR) whose
+    X-Forwarded-For is believed. Banned addresses are read anew after `bans_reread_seconds`, so that
+    a ban is in force within a second. Sizes are bytes. More requests than
     `requests_at_once` are refused at once: behind the thread pool they would only wait and time
     out. Open connections without a request do not count, so that nobody can use up all by
     opening them.
@@ -39,6 +41,8 @@ class HttpSettings:
     announce_url: str = "http://localhost:8080"
     udp_announce_url: str | None = None
     setup_code: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    bans_reread_seconds: float = 0.5
     max_body: int = 256 * 1024
     requests_at_once: int = 200
     version: str = "0"

@@ -135,6 +135,7 @@ def _http_settings(settings: Settings) -> HttpSettings:
         announce_url=network.http_announce_url,
         udp_announce_url=network.udp_tracker_url,
         setup_code=secret_value(settings.protection.setup_code),
+        trusted_proxies=network.trusted_proxies,
         version=VERSION,
     )
 

@@ -59,7 +59,7 @@ class Site:
     redis: Redis
 
     def publisher(self) -> AccessPublisher:
-        return AccessPublisher(self.redis, self.pool, RealEntropy(), rules=b'{"interval":1800}')
+        return AccessPublisher(self.redis, self.pool, RealEntropy())
 
     def add(self, story: Story, since: int = 0) -> int:
         """Append what the story tells after `since` facts and fold it; the facts so far."""
@@ -130,7 +130,7 @@ def changes_in(redis: Redis) -> list[tuple[int, bytes]]:
 def test_an_empty_site_has_a_sequence_and_rules(site: Site) -> None:
     assert site.publisher().publish() is True
     assert site.redis.get(ACCESS_SEQ) == b"0"
-    assert site.redis.get(ACCESS_RULES) == b'{"interval":1800}'
+    assert site.redis.get(ACCESS_RULES) == b"{}"
     assert copy_in(site.redis) == (set(), set())
 
 
@@ -247,7 +247,7 @@ def test_after_a_commit_trackers_know_at_once_and_a_failure_is_counted(site: Sit
     site.add(Story(2).tell(5))
     hook = PublishAccessAfterCommit(lambda _: ("history",), site.publisher())
     appended = Appended(first=1, last=9, topics=frozenset({"torrent.uploaded.1"}))
-    other = Appended(first=1, last=9, topics=frozenset({"site.settings_changed.1"}))
+    other = Appended(first=1, last=9, topics=frozenset({"member.followed.1"}))
     assert hook(other) == ("history",)
     assert site.redis.get(ACCESS_SEQ) is None
     assert hook(appended) == ("history",)
