@@ -12,6 +12,8 @@ from projections.accounting_snapshots import restore_newest
 from projections.credit_fold import CreditFold
 from projections.credit_policy import PolicySource
 from projections.engine import Connection
+from projections.ledger_checkpoints import restore_checkpoint
+from projections.ledger_retention import retired_to
 from projections.peer_ledger import Batch
 from projections.peer_records import Records
 
@@ -34,8 +36,8 @@ def start_fold(
 ) -> Started:
     """Bring an empty `fold` to the end of the ledger; what the tables lack is marked as changed.
 
-    Raises `LedgerDamaged` where the ledger behind the
-    snapshot is not what was archived.
+    Raises `LedgerDamaged` where the ledger behind the snapshot is not what was archived, and
+    `LedgerRetired` where its first days went and no checkpoint of this fold is left.
     """
     standing = read_standing(conn)
     folded = 0
@@ -50,9 +52,15 @@ def start_fold(
         nonlocal folded
         folded += len(records)
 
-    snapshot = restore_newest(conn, fold, policies, sealer=sealer) or START
+    snapshot = restore_newest(conn, fold, policies, sealer=sealer) or _beginning(conn, fold, sealer)
     reached(snapshot)
     position = refold(
         conn, fold, policies, after=snapshot, sealer=sealer, seen=count, reached=reached
     )
     return Started(position=position, standing=standing, snapshot=snapshot, records=folded)
+
+
+def _beginning(conn: Connection, fold: CreditFold, sealer: Sealer) -> Position:
+    """The first record, or a checkpoint where the operator let the first days go."""
+    position = restore_checkpoint(conn, fold, sealer) if retired_to(conn) else None
+    return position or START

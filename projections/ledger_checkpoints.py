@@ -26,7 +26,7 @@ from projections.accounting_replay import refold
 from projections.credit_fold import SUMS, CreditFold
 from projections.credit_policy import PolicySource
 from projections.credit_slots import SlotTable
-from projections.credit_state import FOLD, StateUnreadable, dump_state, load_state
+from projections.credit_state import FOLD, StateUnreadable, dump_state, load_state, restore_state
 from projections.engine import Connection, tuples
 from projections.ledger_days import Closing, list_closings
 from projections.ledger_retention import retired_to
@@ -237,14 +237,40 @@ class Checkpoints:
             )
 
     def _open(self, conn: Connection, stored: StoredCheckpoint, part: str) -> bytes:
-        closing = stored.checkpoint.closing
-        row = (
-            tuples(conn)
-            .execute("SELECT sums, state FROM ledger.checkpoints WHERE closing = %s", [closing])
-            .fetchone()
-        )
-        body = row[0 if part == TOTALS else 1] if row else b""
-        return self._sealer.open(bytes(body), checkpoint_place(closing, part))
+        return _sealed_part(conn, self._sealer, stored, part)
+
+
+def _sealed_part(conn: Connection, sealer: Sealer, stored: StoredCheckpoint, part: str) -> bytes:
+    closing = stored.checkpoint.closing
+    row = (
+        tuples(conn)
+        .execute("SELECT sums, state FROM ledger.checkpoints WHERE closing = %s", [closing])
+        .fetchone()
+    )
+    body = row[0 if part == TOTALS else 1] if row else b""
+    return sealer.open(bytes(body), checkpoint_place(closing, part))
+
+
+def restore_checkpoint(conn: Connection, fold: CreditFold, sealer: Sealer) -> Position | None:
+    """Give an empty `fold` the state of the oldest checkpoint behind what went; where it stands.
+
+    For a worker that can't fold from the start any more: the oldest, as flags are made only from
+    there. Every row counts as changed. What opens was sealed by us; signatures are for auditors.
+    None where no state opens.
+    """
+    border = retired_to(conn)
+    for stored in list_checkpoints(conn):
+        checkpoint = stored.checkpoint
+        if not stored.has_state or checkpoint.fold != FOLD or checkpoint.ledger_seq < border:
+            continue
+        try:
+            restore_state(_sealed_part(conn, sealer, stored, STATES), fold)
+        except (SealBroken, StateUnreadable):
+            continue
+        for table in fold.tables().values():
+            table.mark(np.arange(len(table)))
+        return stored.position
+    return None
 
 
 _START: Final = Position(ledger_seq=0, log_position=0)

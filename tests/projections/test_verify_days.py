@@ -10,7 +10,9 @@ from application.store.heads import sign_head
 from application.store.log import EventLog
 from domain.credit import CreditPolicy, CreditRules
 from projections import accounting
-from projections.accounting_replay import replay
+from projections.accounting_replay import START, refold, replay
+from projections.accounting_rows import flush
+from projections.accounting_start import start_fold
 from projections.credit_fold import CreditFold
 from projections.credit_policy import StandingPolicy
 from projections.engine import Connection
@@ -95,3 +97,20 @@ def test_days_that_went_without_a_state_behind_them_could_not_be_checked(
     retire_days(conn, 400, datetime(2025, 4, 10, tzinfo=NOW.tzinfo))
     site.as_owner("UPDATE ledger.checkpoints SET state = NULL")
     assert outcomes(site.verify())["accounting"] == "unchecked"
+
+
+def test_tables_made_anew_after_days_went_begin_at_a_checkpoint(
+    site: Site, conn: Connection
+) -> None:
+    whole = CreditFold(seed=2)
+    refold(conn, whole, POLICIES, after=START, sealer=site.log.event_sealer)
+    retire_days(conn, 400, datetime(2025, 4, 9, tzinfo=NOW.tzinfo))
+    conn.execute("DROP SCHEMA accounting_1 CASCADE")
+    accounting.install(conn)
+    fold = CreditFold(seed=4)
+    started = start_fold(conn, fold, POLICIES, sealer=site.log.event_sealer)
+    assert started.position.ledger_seq == 6
+    with conn.transaction():
+        flush(conn, fold, started.position)
+    assert fold.digest() == whole.digest()
+    assert outcomes(site.verify()) == all_equal_but()
