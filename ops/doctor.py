@@ -246,7 +246,11 @@ def examine_redis(url: str) -> Iterator[Finding]:
             f"acknowledged announces may be lost: {weakness}",
             "set it so in the server's configuration",
         )
-    yield _memory(used=int(memory["used_memory"]), limit=int(memory["maxmemory"]))
+    yield _memory(
+        used=int(memory["used_memory"]),
+        limit=int(memory["maxmemory"]),
+        host=int(memory.get("total_system_memory", 0)),
+    )
     yield _clock("Redis", datetime.fromtimestamp(int(seconds) + int(microseconds) / 1e6, UTC))
 
 
@@ -272,13 +276,21 @@ def report(findings: Iterable[Finding], write: Callable[[str], None] = print) ->
     return int(worst)
 
 
-def _memory(*, used: int, limit: int) -> Finding:
-    if limit == 0:
+def _memory(*, used: int, limit: int, host: int) -> Finding:
+    """Measured against `maxmemory`, or against the host's memory where that is less; bytes."""
+    nearest = min((given for given in (limit, host) if given > 0), default=0)
+    if nearest == 0:
         return Finding(Level.OK, "memory", f"Redis holds {used >> 20} MiB, without a limit")
-    percent = 100 * used // limit
+    percent = 100 * used // nearest
     level = Level.WARN if percent >= MEMORY_WARN_PERCENT else Level.OK
-    advice = "raise maxmemory; at the limit announces are refused" if level else ""
-    return Finding(level, "memory", f"Redis holds {percent} % of its {limit >> 20} MiB", advice)
+    advice = "raise maxmemory" if nearest == limit else "give its host more memory"
+    whose = "its" if nearest == limit else "its host's"
+    return Finding(
+        level,
+        "memory",
+        f"Redis holds {percent} % of {whose} {nearest >> 20} MiB",
+        f"{advice}; at the limit announces are refused" if level else "",
+    )
 
 
 def _clock(server: str, clock: datetime) -> Finding:

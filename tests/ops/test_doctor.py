@@ -7,10 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from ops.doctor import (
     Finding,
     Level,
+    _memory,
     examine_folder,
     examine_kernel,
     examine_ledger,
@@ -109,3 +111,20 @@ def test_a_kernel_that_refuses_forks_warns(tmp_path: Path) -> None:
     assert worst(examine_kernel(setting)) is Level.WARN
     setting.write_text("1\n")
     assert worst(examine_kernel(setting)) is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "host", "level", "words"),
+    [
+        (79, 100, 1000, Level.OK, "79 % of its 100 MiB"),
+        (80, 100, 1000, Level.WARN, "80 % of its 100 MiB"),
+        (80, 0, 1000, Level.OK, "8 % of its host's 1000 MiB"),
+        (900, 2000, 1000, Level.WARN, "90 % of its host's 1000 MiB"),
+        (900, 0, 0, Level.OK, "900 MiB, without a limit"),
+    ],
+)
+def test_memory_is_told_of_before_it_is_full(
+    used: int, limit: int, host: int, level: Level, words: str
+) -> None:
+    finding = _memory(used=used << 20, limit=limit << 20, host=host << 20)
+    assert (finding.level, words in finding.text) == (level, True)
