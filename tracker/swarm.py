@@ -54,26 +54,23 @@ class Swarm(PeerBlock):
         return peers4, peers6
 
     def choose4(self, slot: int, want: int, roll: float) -> bytes:
-        """`choose` from IPv4 alone."""
+        """`choose` from IPv4 alone, for a peer that has an IPv4 endpoint."""
         seeders, end = self._seeders4, self._with4
-        if slot < seeders or (slot >= end and self._flags(slot) & SEEDING):
+        if slot < seeders:
             return self._part4(seeders, end, want, NO_SPOT, roll)
-        skip = slot if slot < end else NO_SPOT
         if end <= want:
-            return self._part4(0, end, want, skip, roll)
-        leeching, seeding = _split(end - seeders - (skip < end), seeders, want)
-        chosen = self._part4(seeders, end, leeching, skip - seeders, roll)
+            return self._part4(0, end, want, slot, roll)
+        leeching, seeding = _split(end - seeders - 1, seeders, want)
+        chosen = self._part4(seeders, end, leeching, slot - seeders, roll)
         return chosen + self._part4(0, seeders, seeding, NO_SPOT, roll) if seeding else chosen
 
     def choose6(self, slot: int, want: int, roll: float) -> bytes:
-        """`choose` from IPv6 alone."""
+        """`choose` from IPv6 alone, for a peer that has an IPv6 endpoint."""
         seeders, leechers = self._seeders6, self._leechers6
-        size = len(leechers or ())
-        if self._flags(slot) & SEEDING:
-            leeching, seeding, skip = want, 0, NO_SPOT
-        else:
+        leeching, seeding, skip = want, 0, NO_SPOT
+        if not self._flags(slot) & SEEDING:
             skip = self._spot6(slot)
-            leeching, seeding = _split(size - (skip < size), len(seeders or ()), want)
+            leeching, seeding = _split(len(leechers or ()) - 1, len(seeders or ()), want)
         chosen = leechers.choose(leeching, skip, roll) if leechers is not None else b""
         if seeders is not None and seeding:
             chosen += seeders.choose(seeding, NO_SPOT, roll)

@@ -11,7 +11,7 @@ from tracker.swarm import Swarm
 
 _BUCKET: Final = 60
 _PIECE: Final = 1_024
-_LOOKED_AT_A_CALL: Final = 32_768
+LOOKED_AT_A_CALL: Final = 32_768
 """Peers looked at in one call; one takes about 40 ns."""
 _LOOK_COST: Final = 64
 """A look at a swarm counts as that many peers at least, as it costs something itself."""
@@ -120,7 +120,7 @@ class Swarms:
         A bounded number of peers is looked at, so that no call takes long.
         """
         departed: list[Departed] = []
-        spare = _LOOKED_AT_A_CALL
+        spare = LOOKED_AT_A_CALL
         while spare > 0 and len(departed) < limit:
             swarm = self._looking or self._next_due(now)
             if swarm is None:

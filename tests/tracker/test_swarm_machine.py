@@ -21,7 +21,7 @@ from tracker.swarms import Swarms
 
 TORRENTS = (10, 11)
 ALIAS = b"v2 hash, cut short.."
-RULES = Rules(interval=60, seats=2, numwant_default=3, numwant_max=5, announces_per_minute=0)
+RULES = Rules(interval=60, seats=2, numwant_default=2, numwant_max=3, announces_per_minute=0)
 LIFE = RULES.peer_life
 TOTALS = st.integers(0, 3) | st.integers(0, 2**63 - 1)
 
@@ -75,7 +75,7 @@ SAID = st.builds(
         [wire.EVENT_NONE] * 3 + [wire.EVENT_STARTED, wire.EVENT_COMPLETED, wire.EVENT_STOPPED]
     ),
     key=st.sampled_from([b"", b"k", b"other"]),
-    numwant=st.integers(-1, 7),
+    numwant=st.integers(-1, 5),
     may_alias=st.booleans(),
     form=st.sampled_from(["compact", "listed", "udp"]),
     roll=st.floats(0, 1, exclude_max=True),

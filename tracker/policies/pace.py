@@ -58,6 +58,10 @@ class PacePolicy:
             return
         self._spent[key] = spent + 60
 
+    def __len__(self) -> int:
+        """How many members and addresses are remembered."""
+        return len(self._spent)
+
     def _forget(self, present: int) -> None:
         """Drop who has used up nothing any more; if all are busy, start over for all."""
         self._spent = {key: spent for key, spent in self._spent.items() if spent > present}
