@@ -12,6 +12,7 @@ from tracker.event_stream import EventStream, Log
 from tracker.forwarded_frames import (
     KIND_ANNOUNCE,
     KIND_ANSWERED,
+    KIND_METRICS,
     KIND_REFUSED,
     KIND_SCRAPE,
     BrokenFrame,
@@ -78,6 +79,7 @@ class ForwardServer:
         logic: Logic,
         stream: EventStream,
         scrapes: Scrapes,
+        metrics: Callable[[], bytes],
         owns: Callable[[bytes], bool],
         counters: Counters,
         log: Log,
@@ -88,6 +90,7 @@ class ForwardServer:
         self._logic = logic
         self._stream = stream
         self._scrapes = scrapes
+        self._metrics = metrics
         self._counters = counters
         self._log = log
         self._listener: socket.socket | None = None
@@ -153,6 +156,9 @@ class ForwardServer:
             self._drop(link)
 
     def _serve(self, link: _Link, kind: int, number: int, body: bytes) -> None:
+        if kind == KIND_METRICS:
+            link.outgoing += pack_frame(KIND_ANSWERED, number, self._metrics())
+            return
         if kind not in {KIND_ANNOUNCE, KIND_SCRAPE}:
             raise BrokenFrame("a question of an unknown kind")
         try:

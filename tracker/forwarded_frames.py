@@ -26,6 +26,8 @@ KIND_ANNOUNCE: Final = 1
 KIND_SCRAPE: Final = 2
 KIND_ANSWERED: Final = 3
 KIND_REFUSED: Final = 4
+KIND_METRICS: Final = 5
+"""Asks for a shard's metrics; it has no body."""
 
 _COMPACT: Final = 1
 _NO_PEER_ID: Final = 2

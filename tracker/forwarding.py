@@ -129,6 +129,17 @@ class Forwarder:
         self._links[owner].ask(KIND_SCRAPE, pack_scrape(forwarded), answer)
         self._counters.forwarded += 1
 
+    def ask_all(self, kind: int, answer: RelayedAnswer) -> int:
+        """Ask every other shard a question without a body; how many will answer."""
+        asked = 0
+        for link in self._links.values():
+            try:
+                link.ask(kind, b"", answer)
+            except Refusal:
+                continue
+            asked += 1
+        return asked
+
     def close(self) -> None:
         """Refuse who still waits, and give the descriptors back."""
         for link in self._links.values():

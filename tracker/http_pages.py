@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tracker.counters import SCRAPE, Counters
-from tracker.metrics import CONTENT_TYPE, MetricsAccess
+from tracker.metrics import MetricsAccess, MetricsPage
 from tracker.protocol.bencode import write_failure
 from tracker.protocol.http_requests import RequestHead, find_header
 from tracker.protocol.refusals import Refusal, address_unknown
@@ -18,6 +18,7 @@ from tracker.wire import PROTOCOL_HTTP
 
 _SCRAPE = b"/scrape"
 _JSON = b"application/json"
+_RELAYED = (b"x-forwarded-for", b"forwarded", b"via")
 
 
 class Asker(Protocol):
@@ -49,7 +50,7 @@ class HttpPages:
         *,
         scrapes: Scrapes,
         health: Callable[[], dict[str, object]],
-        metrics: Callable[[], bytes],
+        metrics: MetricsPage,
         metrics_access: MetricsAccess,
         rules: Callable[[], Rules],
         counters: Counters,
@@ -75,8 +76,11 @@ class HttpPages:
             else:
                 asker.fail(503, body, _JSON)
         elif path == b"/metrics":
-            if self._metrics_access.allows(asker.client, find_header(raw, b"authorization")):
-                asker.answer(self._metrics(), CONTENT_TYPE)
+            # What somebody passes on for others is not from this machine, whatever it looks like.
+            relayed = any(find_header(raw, name) for name in _RELAYED)
+            client = None if relayed else asker.client
+            if self._metrics_access.allows(client, find_header(raw, b"authorization")):
+                self._metrics.serve(asker)
             else:
                 asker.fail(403)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -15,7 +15,10 @@ from prometheus_client.core import (
 )
 
 from tracker.counters import CONNECT, KINDS, SCRAPE, UNREAD, Counters
+from tracker.forwarded_frames import KIND_METRICS
+from tracker.forwarding import Forwarder
 from tracker.histogram import Histogram
+from tracker.protocol.refusals import Refusal
 from tracker.proxies import TrustedProxies
 from tracker.wire import (
     EVENT_COMPLETED,
@@ -132,6 +135,57 @@ class TrackerMetrics:
         family = HistogramMetricFamily(f"trackarr_tracker_{name}", meaning, labels=["shard"])
         family.add_metric([self._shard], list(values.cumulated()), values.total)
         return family
+
+
+class MetricsReader(Protocol):
+    """Who asked for the metrics."""
+
+    def answer(self, body: bytes, content_type: bytes) -> None:
+        """Send them."""
+        ...
+
+    def wait(self) -> None:
+        """Take no further request until they are there."""
+        ...
+
+
+class MetricsPage:
+    """The metrics of all shards of this host, whichever was asked; those that are away miss."""
+
+    def __init__(self, metrics: TrackerMetrics, forwarder: Forwarder | None) -> None:
+        self._metrics = metrics
+        self._forwarder = forwarder
+
+    def serve(self, reader: MetricsReader) -> None:
+        """Answer now, or once the other shards have."""
+        reader.wait()
+        gathering = _Gathering(reader, self._metrics.render())
+        if self._forwarder is not None:
+            gathering.missing += self._forwarder.ask_all(KIND_METRICS, gathering)
+        gathering.relay(b"")
+
+
+class _Gathering:
+    """One reader's metrics while other shards are asked."""
+
+    __slots__ = ("_reader", "_texts", "missing")
+
+    def __init__(self, reader: MetricsReader, own: bytes) -> None:
+        self._reader = reader
+        self._texts = [own]
+        # Our own part of it, so that nothing is sent before all were asked.
+        self.missing = 1
+
+    def relay(self, body: bytes) -> None:
+        """One shard's text has come."""
+        self._texts.append(body)
+        self.missing -= 1
+        if not self.missing:
+            self._reader.answer(merge_metrics(self._texts), CONTENT_TYPE)
+
+    def turn_down(self, _refusal: Refusal) -> None:
+        """One shard went away."""
+        self.relay(b"")
 
 
 def merge_metrics(texts: Iterable[bytes]) -> bytes:

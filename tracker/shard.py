@@ -19,7 +19,7 @@ from tracker.forwarding import Forwarder, ShardPlace
 from tracker.http_pages import HttpPages
 from tracker.http_server import HttpLimits, HttpServer
 from tracker.logic import Logic
-from tracker.metrics import MetricsAccess, TrackerMetrics
+from tracker.metrics import MetricsAccess, MetricsPage, TrackerMetrics
 from tracker.protocol.passkeys import PasskeyCheck
 from tracker.proxies import TrustedProxies
 from tracker.redis_link import RedisLink
@@ -116,11 +116,13 @@ class Shard:
             forwarder=self._forwarder,
             shard=place.shard,
         )
+        metrics = TrackerMetrics(counters, self._gauges, place.shard)
         self._forwarded = ForwardServer(
             loop,
             logic=self._logic,
             stream=self._stream,
             scrapes=scrapes,
+            metrics=metrics.render,
             owns=self._owns,
             counters=counters,
             log=log,
@@ -135,7 +137,7 @@ class Shard:
             pages=HttpPages(
                 scrapes=scrapes,
                 health=self.health,
-                metrics=TrackerMetrics(counters, self._gauges, place.shard).render,
+                metrics=MetricsPage(metrics, self._forwarder),
                 metrics_access=MetricsAccess(proxies, metrics_token),
                 rules=lambda: self._access.rules,
                 counters=counters,

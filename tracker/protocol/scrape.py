@@ -58,11 +58,11 @@ def parse_scrape(query: bytes) -> ScrapeRequest:
             passkeys.append(value)
     if len(passkeys) > 1:
         raise Refusal("duplicate", "Duplicate passkey")
-    if not hashes:
-        raise Refusal("info_hash_missing", "Missing info_hash")
     passkey = passkeys[0] if passkeys else b""
     if b"?" in passkey:
         raise Refusal("second_question_mark", "A second ? stands where & belongs.")
+    if not hashes:
+        raise Refusal("info_hash_missing", "Missing info_hash")
     return ScrapeRequest(tuple(hashes), passkey)
 
 
