@@ -21,7 +21,7 @@ struct figures {
 static struct figures whole, window;
 static char first_error[96];
 static uint64_t window_ns;
-static double cpu_before_window;
+static double cpu_at_start, cpu_before_window;
 
 static double cpu_seconds(void) {
     struct rusage used;
@@ -71,7 +71,7 @@ static void print(const struct figures *figures, uint64_t now, double cpu, const
 void start_report(double window_seconds) {
     whole.began = window.began = now_ns();
     window_ns = (uint64_t)(window_seconds * SECOND_NS);
-    cpu_before_window = cpu_seconds();
+    cpu_at_start = cpu_before_window = cpu_seconds();
 }
 
 static void add_answer(struct figures *figures, uint64_t ns, int peers) {
@@ -121,4 +121,4 @@ void report_window(uint64_t now) {
     window.began = now;
 }
 
-void report_run(uint64_t now) { print(&whole, now, cpu_seconds(), "run"); }
+void report_run(uint64_t now) { print(&whole, now, cpu_seconds() - cpu_at_start, "run"); }
