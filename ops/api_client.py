@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import httpx
 
+from interfaces.http.operator_token import OPERATOR_HEADER
 from ops.failures import OperatorError
 
 TIMEOUT_SECONDS = 30
@@ -27,9 +28,13 @@ class ApiRefused(OperatorError):
 class ApiClient:
     """One caller with cookies. Passwords stay here: the server gets salts, verifiers, proofs."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, operator_token: str | None = None) -> None:
+        """With the `operator_token` of the installation, its rate limits do not count us."""
+        headers = {"Origin": url}
+        if operator_token is not None:
+            headers[OPERATOR_HEADER] = operator_token
         self._client = httpx.Client(
-            base_url=url, headers={"Origin": url}, timeout=TIMEOUT_SECONDS, follow_redirects=False
+            base_url=url, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=False
         )
 
     def __enter__(self) -> Self:

@@ -44,11 +44,12 @@ class DemoUnfinished(OperatorError):
 
 @dataclass(frozen=True)
 class DemoPlace:
-    """Where the running processes are reached from here, and the code the first account needs."""
+    """Where the running processes are reached from here, and what the operator has to show them."""
 
     api_url: str
     tracker_url: str
     setup_code: str | None
+    operator_token: str
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,9 @@ class _Demo:
         self._say(f"made {MODERATOR} moderator, closed registration")
 
     def _register(self, name: str, **more: str) -> dict[str, Any]:
-        client = self._stack.enter_context(ApiClient(self._place.api_url))
+        client = self._stack.enter_context(
+            ApiClient(self._place.api_url, self._place.operator_token)
+        )
         made = client.register(name, self._passwords[name], **more)
         self._clients[name] = client
         self._say(f"registered {name}")

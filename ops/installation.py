@@ -39,6 +39,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 RESTART_SIGNAL = signal.SIGUSR1
 # The order they stop in: nobody asks any more, then nobody announces, then the work runs dry.
 PROCESSES = ("api", "tracker", "scheduler", "worker")
+OPERATOR_TOKEN_BYTES = 32
 SETUP_CODE_BYTES = 6
 
 ProcessCommand = Callable[[str], tuple[str, ...]]
@@ -165,6 +166,8 @@ def process_specs(
         "TRACKARR_DATA_DIR": str(settings.storage.data_dir.absolute()),
         "PYTHONUNBUFFERED": "1",
     }
+    token = operator_token(settings)
+    environment |= {"TRACKARR_OPERATOR_TOKEN": token, "TRACKARR_OPERATOR_TOKEN_FILE": ""}
     code = setup_code(settings)
     if code:
         environment |= {"TRACKARR_SETUP_CODE": code, "TRACKARR_SETUP_CODE_FILE": ""}
@@ -192,6 +195,14 @@ def process_specs(
 
 def _title(name: str, number: int) -> str:
     return name if number == 0 else f"{name}-{number + 1}"
+
+
+def operator_token(settings: Settings) -> str:
+    """What commands on this data folder show to the API, so that it does not count them."""
+    given = secret_value(settings.protection.operator_token)
+    return given or kept_secret(
+        settings.storage.data_dir / "operator-token.secret", OPERATOR_TOKEN_BYTES
+    )
 
 
 def setup_code(settings: Settings) -> str | None:

@@ -223,10 +223,15 @@ class ProtectionSettings(SettingsGroup):
     title: ClassVar[str] = "Protection"
 
     rate_limits: bool = Field(
-        default=True, description="`on` or `off`; read, but this version limits nothing yet."
+        default=True, description="`on` or `off`: how often one caller may ask the API."
     )
     pow_difficulty: int = Field(
         default=5, ge=1, le=8, description="Leading zero hex digits of a proof of work."
+    )
+    operator_token: Secret = Field(
+        default=None,
+        description="What the operator's own commands show so that they are not counted by the "
+        "rate limits; absent means one made by `trackarr up`.",
     )
     setup_code: Secret = Field(
         default=None,

@@ -12,6 +12,7 @@ from interfaces.http.address_gate import AddressGate, BannedNetworks
 from interfaces.http.client_address import ClientAddresses
 from interfaces.http.errors import ErrorReply, install_errors
 from interfaces.http.openapi import install_openapi
+from interfaces.http.request_counting import COUNTED
 from interfaces.http.routes import ROUTERS
 from interfaces.http.security import Edge
 from interfaces.http.services import HttpServices
@@ -55,6 +56,7 @@ def _routed(version: str) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
+        dependencies=[COUNTED],
     )
     install_errors(app)
     for router in ROUTERS:

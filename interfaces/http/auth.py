@@ -206,6 +206,8 @@ def log_in(
     body: LogInBody, services: Services, call: AnonymousCommands, response: Response
 ) -> LogInReply:
     """Open a session by a proof that the password is known."""
+    if services.limiter is not None:
+        services.limiter.admit_attempt(body.username.strip())
     proven = services.proofs.check(body.username.strip(), body.challenge, body.proof.lower())
     # Read before the session is opened: after that nothing may be missing for the answer.
     with ReadAccess(services).connection() as connection:

@@ -18,6 +18,7 @@ _PHRASES = {
     "403": "Forbidden",
     "413": "Content Too Large",
     "415": "Unsupported Media Type",
+    "429": "Too Many Requests",
     "500": "Internal Server Error",
     "503": "Service Unavailable",
 }
@@ -40,7 +41,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for _path, method, operation in operations(document):
         declared = operation["responses"]
         declared.pop("422", None)
-        wanted = {"400", "500", "503"}
+        wanted = {"400", "429", "500", "503"}
         if "requestBody" in operation:
             wanted |= {"413", "415"}
         if method != "get":

@@ -19,6 +19,7 @@ from application.torrents import StoredTorrents
 from application.users import KekWrapper
 from interfaces.http.cookies import SessionCookie
 from interfaces.http.freshness import Freshness
+from interfaces.http.rate_limits import RateLimiter
 
 Probe = Callable[[], None]
 """Returns when the part it asks is well, raises when it is not."""
@@ -34,7 +35,7 @@ class HttpSettings:
     a ban is in force within a second. Sizes are bytes. More requests than
     `requests_at_once` are refused at once: behind the thread pool they would only wait and time
     out. Open connections without a request do not count, so that nobody can use up all by
-    opening them.
+    opening them. Who shows `operator_token` is not counted by the rate limits.
     """
 
     public_url: str = "http://localhost:8000"
@@ -45,6 +46,7 @@ class HttpSettings:
     bans_reread_seconds: float = 0.5
     max_body: int = 256 * 1024
     requests_at_once: int = 200
+    operator_token: str | None = None
     version: str = "0"
 
     @property
@@ -68,5 +70,6 @@ class HttpServices:
     passkeys: Passkeys
     torrents: StoredTorrents
     kek: KekWrapper
+    limiter: RateLimiter | None = None
     settings: HttpSettings = field(default_factory=HttpSettings)
     probes: Mapping[str, Probe] = field(default_factory=dict)

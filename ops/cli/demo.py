@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ops.container.operator import operator
 from ops.demo import DemoMember, DemoPlace, DemoRefused, fill, local_host
-from ops.installation import setup_code
+from ops.installation import operator_token, setup_code
 from ops.run_state import RunState, read_run_state, settings_at
 from ops.servers import connected
 from ops.settings import Settings, load_settings
@@ -34,6 +34,7 @@ def _place(settings: Settings, running: RunState) -> DemoPlace:
         api_url=f"http://{host}:{running.ports['api']}",
         tracker_url=f"http://{host}:{running.ports['tracker']}",
         setup_code=setup_code(settings),
+        operator_token=operator_token(settings),
     )
 
 

@@ -14,6 +14,7 @@ from application.users import GrantRole
 from domain.errors import DomainError
 from ops.api_client import ApiClient, ApiRefused, read_torrent
 from ops.container.operator import operator
+from ops.installation import operator_token
 from ops.run_state import read_run_state, settings_at
 from ops.servers import connected
 from ops.settings import load_settings
@@ -113,7 +114,7 @@ def _client() -> ApiClient:
     running = read_run_state(settings.storage.data_dir)
     # Here the port counts, not PUBLIC_URL: that one may lead through a proxy elsewhere.
     port = running.ports["api"] if running else settings.network.api_port
-    return ApiClient(f"http://localhost:{port}")
+    return ApiClient(f"http://localhost:{port}", operator_token(settings) if running else None)
 
 
 def _signed_in(name: str) -> ApiClient:

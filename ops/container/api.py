@@ -27,6 +27,8 @@ from interfaces.access_feed import PublishAccessAfterCommit
 from interfaces.http.app import create_app
 from interfaces.http.cookies import SessionCookie
 from interfaces.http.freshness import Freshness
+from interfaces.http.number_setting import NumberSetting
+from interfaces.http.rate_limits import RateLimiter
 from interfaces.http.services import HttpServices, HttpSettings
 from interfaces.workers.broker import make_broker
 from interfaces.workers.projections import ProjectionWake
@@ -104,6 +106,7 @@ def http_services(base: Foundation) -> HttpServices:
         clock=system_clock,
         entropy=base.entropy,
         kek=base.keyring_file,
+        limiter=rate_limiter(base) if settings.protection.rate_limits else None,
         passkeys=passkeys,
         torrents=StoredTorrents(
             base.log,
@@ -113,6 +116,12 @@ def http_services(base: Foundation) -> HttpServices:
         settings=http,
         probes=probes(base),
     )
+
+
+def rate_limiter(base: Foundation) -> RateLimiter:
+    """Counts requests; an administrator's change of the limit acts within seconds."""
+    mutations = NumberSetting(base.reads, "mutationsPerMinute", monotonic=time.monotonic)
+    return RateLimiter(base.redis, base.keyring.active("challenges").material, mutations)
 
 
 def probes(base: Foundation) -> dict[str, Callable[[], None]]:
@@ -135,6 +144,7 @@ def _http_settings(settings: Settings) -> HttpSettings:
         announce_url=network.http_announce_url,
         udp_announce_url=network.udp_tracker_url,
         setup_code=secret_value(settings.protection.setup_code),
+        operator_token=secret_value(settings.protection.operator_token),
         trusted_proxies=network.trusted_proxies,
         version=VERSION,
     )

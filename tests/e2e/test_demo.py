@@ -34,23 +34,27 @@ class DemoSite:
 
     @cached_property
     def stranger(self) -> RemoteBrowser:
-        return self.stack.enter_context(closing(RemoteBrowser(self.installation.url)))
+        return self.stack.enter_context(closing(self._browser()))
 
     @cached_property
     def members(self) -> dict[str, RemoteBrowser]:
         """Every member, signed in with the password that was printed."""
         browsers = {}
         for name, password in self.passwords.items():
-            browser = self.stack.enter_context(closing(RemoteBrowser(self.installation.url)))
+            browser = self.stack.enter_context(closing(self._browser()))
             assert browser.log_in(name, password).status_code == 200
             browsers[name] = browser
         return browsers
+
+    def _browser(self) -> RemoteBrowser:
+        token = (self.installation.folder / "operator-token.secret").read_text()
+        return RemoteBrowser(self.installation.url, operator_token=token)
 
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[DemoSite]:
     with open_folder() as folder, ExitStack() as stack:
-        installation = Installation(folder / "data").start("--demo")
+        installation = Installation(folder / "data", TRACKARR_RATE_LIMITS="on").start("--demo")
         try:
             end = time.monotonic() + FILL_SECONDS
             while "Ctrl-C stops" not in installation.log:

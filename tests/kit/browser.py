@@ -43,8 +43,13 @@ def salt_of(username: str) -> str:
 class Browser:
     """Keeps cookies between calls; never follows a raised exception of the server."""
 
-    def __init__(self, app: FastAPI, headers: dict[str, str] | None = None) -> None:
-        self.client = TestClient(app, headers=headers or {}, raise_server_exceptions=False)
+    def __init__(
+        self, app: FastAPI, headers: dict[str, str] | None = None, *, address: str = "testclient"
+    ) -> None:
+        """`address` is where its requests seem to come from; by default no address at all."""
+        self.client = TestClient(
+            app, headers=headers or {}, raise_server_exceptions=False, client=(address, 50_000)
+        )
 
     def get(self, path: str, **options: Any) -> Response:
         return self.client.get(path, **options)
