@@ -54,7 +54,8 @@ def open_unix_listener(path: Path) -> socket.socket:
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
+            if path.is_socket():
+                path.unlink()
         except OSError:
             # Not there, which is right, or no place for a socket, which bind will tell.
             pass

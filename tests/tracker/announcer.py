@@ -86,11 +86,12 @@ class Announcer:
         passkey: str | None = None,
         compact: bool = True,
         protocol: int = wire.PROTOCOL_HTTP,
+        peer: bytes = b"",
     ) -> Answer:
-        """One announce; `passkey` is the member's general one unless another is given."""
+        """One announce; `peer` is a peer id in place of one made of the name. `passkey` is the member's general one unless another is given."""
         request = AnnounceRequest(
             hashed,
-            peer_id(name),
+            peer or peer_id(name),
             port,
             up,
             down,

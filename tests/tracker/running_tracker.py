@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -194,9 +194,15 @@ def bind_both(
 
 @contextmanager
 def running_tracker(
-    redis_url: str, numbers: ShardNumbers | None = None
+    redis_url: str,
+    numbers: ShardNumbers | None = None,
+    *,
+    more_sockets: Sequence[socket.socket] = (),
 ) -> Iterator[RunningTracker]:
-    """Run a tracker until the block ends; a failure of its thread fails the test."""
+    """Run a tracker until the block ends; a failure of its thread fails the test.
+
+    `more_sockets` are served over HTTP too and stay the caller's to close.
+    """
     sockets = bind_both()
     udp_sockets = bind_both(socket.SOCK_DGRAM)
     config = TrackerConfig(
@@ -208,7 +214,10 @@ def running_tracker(
     )
     events: list[tuple[str, dict[str, object]]] = []
     service = TrackerService(
-        config, sockets, udp_sockets, log=lambda event, **fields: events.append((event, fields))
+        config,
+        (*sockets, *more_sockets),
+        udp_sockets,
+        log=lambda event, **fields: events.append((event, fields)),
     )
     stop_flag, ready = threading.Event(), threading.Event()
     failures: list[BaseException] = []
