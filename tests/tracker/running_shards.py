@@ -27,6 +27,7 @@ from tests.tracker.running_tracker import (
 )
 from tracker import wire
 from tracker.forwarding import ShardPlace
+from tracker.rules import Rules
 from tracker.service import TrackerConfig, TrackerService
 from tracker.shard import ShardNumbers
 from tracker.shard_map import owner_of
@@ -68,7 +69,7 @@ class RunningShard:
             passkey_keys={KID: PASSKEY_KEY},
             connection_id_keys={1: CONNECTION_KEY},
             place=self.place,
-            numbers=ShardNumbers(),
+            numbers=ShardNumbers(rules=Rules(announces_per_minute=0)),
             own_process=False,
         )
         self.service = TrackerService(config, http, udp, log=self._log, links=links)
