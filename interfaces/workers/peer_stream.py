@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -42,6 +43,18 @@ repeat
 until #entries == 0
 return number
 """
+# Remove entries before an id, and note in the same step that they may be missing from here on.
+# KEYS: stream, note.  ARGV: the id's epoch and number, packed point.
+_TRIM: Final = """
+local noted = redis.call('GET', KEYS[2])
+local epoch, number = string.match(noted or '', '^(%d+)-(%d+)')
+epoch, number = tonumber(epoch or 0), tonumber(number or 0)
+local to_epoch, to_number = tonumber(ARGV[1]), tonumber(ARGV[2])
+if to_epoch > epoch or (to_epoch == epoch and to_number > number) then
+    redis.call('SET', KEYS[2], ARGV[3])
+end
+return redis.call('XTRIM', KEYS[1], 'MINID', ARGV[1] .. '-' .. ARGV[2])
+"""
 
 
 class Drained(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +86,7 @@ class PeerStream:
     def __init__(self, client: redis.Redis, layout: int, shard: int) -> None:
         self._client = client
         self.layout = layout
+        self._shard = shard
         self.name = wire.stream_name(layout, shard)
         self._epoch = wire.epoch_name(layout, shard)
 
@@ -140,11 +154,24 @@ class PeerStream:
 
     def remove(self) -> None:
         """Delete what is left of the stream of an older layout."""
-        self._client.delete(self.name, self._epoch)
+        place = (self.layout, self._shard)
+        beside = (wire.history_name, wire.snapshots_name, wire.trimmed_name)
+        self._client.delete(self.name, self._epoch, *(name(*place) for name in beside))
 
-    def trim(self, keep_from: str) -> None:
-        """Remove entries before `keep_from`."""
-        self._client.xtrim(self.name, minid=keep_from, approximate=False)
+    def trim(self, passed: wire.StreamPoint | None, *, archived: str) -> None:
+        """Remove the entries that are archived and that no start of the tracker needs.
+
+        `passed` is the last archived entry whose peers are all gone or announced again since,
+        `archived` the id of the last archived entry of all. What the tracker states that its last
+        two snapshots contain is not needed either; the older of the two counts, as the newer one
+        may turn out damaged.
+        """
+        stated: Any = self._client.get(wire.snapshots_name(self.layout, self._shard))
+        point = trim_point(passed, wire.unpack_points(stated), archived)
+        if point is not None:
+            keys = (self.name, wire.trimmed_name(self.layout, self._shard))
+            order = point.order
+            self._client.eval(_TRIM, len(keys), *keys, *order, wire.pack_points(point))
 
 
 class Tail:
@@ -156,7 +183,7 @@ class Tail:
     def __init__(self, seconds: int) -> None:
         self._length = seconds * MICROSECONDS
         self._batches: deque[tuple[int, str]] = deque()
-        self._passed: str | None = None
+        self._passed: wire.StreamPoint | None = None
 
     def __len__(self) -> int:
         """Batches that cannot be trimmed yet."""
@@ -176,11 +203,27 @@ class Tail:
         # While a long ledger is read back, only its end may pile up here.
         self.pass_over(latest_at)
 
-    def pass_over(self, now: int) -> str | None:
-        """The id up to which nothing is needed at `now` (microseconds); None: all is."""
+    def pass_over(self, now: int) -> wire.StreamPoint | None:
+        """Up to where nothing is needed at `now` (microseconds); None: all is."""
         while self._batches and self._batches[0][0] < now - self._length:
-            self._passed = self._batches.popleft()[1]
+            latest_at, last_id = self._batches.popleft()
+            self._passed = wire.StreamPoint(last_id, latest_at)
         return self._passed
+
+
+def trim_point(
+    passed: wire.StreamPoint | None, snapshots: Sequence[wire.StreamPoint], archived: str
+) -> wire.StreamPoint | None:
+    """The entry before which nothing is needed: the later one of two rules, None for neither.
+
+    `passed` is archived already. `snapshots` are the tracker's last two, or less where it states
+    none: then only a peer's life counts.
+    """
+    if len(snapshots) < 2:
+        return passed
+    older = min(snapshots, key=lambda point: point.order)
+    contained = min(older, older._replace(entry_id=archived), key=lambda point: point.order)
+    return max(passed, contained, key=lambda point: point.order) if passed else contained
 
 
 def _gather(ids: list[str], parts: list[bytes]) -> Drained:

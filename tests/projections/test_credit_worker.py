@@ -319,4 +319,4 @@ def test_reading_back_a_long_ledger_keeps_only_its_end() -> None:
     for number in range(1_000):
         tail.add(T0 + number * 10 * MICROSECONDS, f"1-{number}")
     assert len(tail) == 11
-    assert tail.pass_over(0) == "1-988"
+    assert tail.pass_over(0) == wire.StreamPoint("1-988", T0 + 9_880 * MICROSECONDS)
