@@ -46,6 +46,8 @@ class _Rows(NamedTuple):
 
     sessions: Ints
     holdings: Ints
+    by_session: Groups
+    by_holding: Groups
     torrent: Ints
     at: Ints
     up: Ints
@@ -137,52 +139,57 @@ class CreditFold:
         event = records["event"]
         late = (records["flags"] & wire.FLAG_LATE) != 0
         ends = (event == PeerEvent.STOPPED) | (event == PeerEvent.EXPIRED)
-        counts = np.flatnonzero(~late & (event != PeerEvent.EXPIRED))
-        closes = np.flatnonzero(ends & (late | (event == PeerEvent.EXPIRED)))
+        counted = ~late & (event != PeerEvent.EXPIRED)
+        counts = np.flatnonzero(counted)
+        closes = np.flatnonzero(ends & ~counted)
         slots = np.full(len(records), -1, np.int64)
+        counting = records if len(counts) == len(records) else records[counts]
         if len(counts):
-            counted = records[counts]
-            slots[counts] = self.sessions.insert(_session_keys(counted))
-            self._count(counted, slots[counts], rules, batch=batch, ordinals=counts + first)
+            slots[counts] = self.sessions.insert(_session_keys(counting))
         if len(closes):
             # Found, never inserted: an end of what was never counted changes nothing.
             slots[closes] = self.sessions.find(_session_keys(records[closes]))
+        known = np.flatnonzero(slots >= 0)
+        groups = Groups.gather(slots[known])
+        if len(counts):
+            by_session = groups.only(counted[known], np.cumsum(counted)[known] - 1)
+            rows = self._rows(counting, slots[counts], by_session)
+            self._count(rows, rules, batch=batch, ordinals=counts + first)
         sides = np.where(records["left"] == 0, Side.SEEDER, Side.LEECHER).astype(np.int64)
         sides[ends] = Side.GONE
-        known = np.flatnonzero(slots >= 0)
-        lasts = known[Groups(slots[known]).lasts]
+        lasts = known[groups.lasts]
         self._change_sides(slots[lasts], sides[lasts])
 
-    def _count(
-        self, records: Records, sessions: Ints, rules: CreditRules, *, batch: int, ordinals: Ints
-    ) -> None:
-        rows = self._rows(records, sessions)
+    def _count(self, rows: _Rows, rules: CreditRules, *, batch: int, ordinals: Ints) -> None:
         judged = self._judge(rows, rules)
         self._seed(rows, judged)
         self._complete(rows, judged)
         self._remember(rows)
         over = np.flatnonzero((judged.withheld_up > 0) | (judged.withheld_down > 0))
-        for row in over.tolist():
+        pairs = self.holdings.keys(0)[rows.holdings[over]]
+        for row, pair in zip(over.tolist(), pairs.tolist(), strict=True):
             self.withheld.append(
                 Withheld(
                     batch=batch,
                     ordinal=int(ordinals[row]),
                     at=int(rows.at[row]),
-                    account=int(records["account"][row]),
-                    torrent=int(rows.torrent[row]),
+                    account=pair >> 32,
+                    torrent=pair & 0xFFFFFFFF,
                     uploaded=int(judged.withheld_up[row]),
                     downloaded=int(judged.withheld_down[row]),
                 )
             )
         self._add(rows, judged.sums)
 
-    def _rows(self, records: Records, sessions: Ints) -> _Rows:
+    def _rows(self, records: Records, sessions: Ints, by_session: Groups) -> _Rows:
         at = records["at"].astype(np.int64)
         self.latest_at = max(self.latest_at, int(at.max()))
         holdings = self.holdings.insert([_pairs(records)])
         return _Rows(
             sessions=sessions,
             holdings=holdings,
+            by_session=by_session,
+            by_holding=Groups.gather(holdings),
             torrent=records["torrent"].astype(np.int64),
             at=at,
             up=records["up"].astype(np.int64),
@@ -194,7 +201,7 @@ class CreditFold:
 
     def _judge(self, rows: _Rows, rules: CreditRules) -> _Judged:
         """Compare each record with the one before it in its session, then back to log order."""
-        groups = Groups(rows.sessions)
+        groups = rows.by_session
         order, state = groups.order, self.sessions
         slots = rows.sessions[order]
         before_at = groups.previous(rows.at, state["at"][slots])
@@ -227,24 +234,19 @@ class CreditFold:
 
     def _seed(self, rows: _Rows, judged: _Judged) -> None:
         """Seed time of the holding: what another client already earned counts once."""
-        chosen = np.flatnonzero(judged.seeds)
-        if not len(chosen):
+        groups = rows.by_holding.only(judged.seeds)
+        if not len(groups):
             return
-        holdings, at = rows.holdings[chosen], rows.at[chosen]
-        groups = Groups(holdings)
+        slots, at = rows.holdings[groups.order], rows.at[groups.order]
         until = self.holdings["seeded_until"]
-        counted = groups.previous(at, until[holdings[groups.order]])
-        start = np.maximum(judged.seeds_from[chosen][groups.order], counted)
-        ordered = chosen[groups.order]
-        judged.sums[ordered, SUMS.index("seed_time")] = np.maximum(rows.at[ordered] - start, 0)
-        until[holdings[groups.lasts]] = at[groups.lasts]
+        counted = groups.previous(rows.at, until[slots])
+        start = np.maximum(judged.seeds_from[groups.order], counted)
+        judged.sums[groups.order, SUMS.index("seed_time")] = np.maximum(at - start, 0)
+        until[rows.holdings[groups.lasts]] = rows.at[groups.lasts]
 
     def _complete(self, rows: _Rows, judged: _Judged) -> None:
         """The first completion of each holding that has none yet."""
-        chosen = np.flatnonzero(judged.done)
-        if not len(chosen):
-            return
-        firsts = chosen[Groups(rows.holdings[chosen]).firsts]
+        firsts = rows.by_holding.only(judged.done).firsts
         completed = self.holdings["completed_at"]
         firsts = firsts[completed[rows.holdings[firsts]] == 0]
         completed[rows.holdings[firsts]] = rows.at[firsts]
@@ -252,25 +254,24 @@ class CreditFold:
 
     def _remember(self, rows: _Rows) -> None:
         """Each session's last record becomes its previous one; holdings note what was told."""
-        lasts = Groups(rows.sessions).lasts
+        lasts = rows.by_session.lasts
         slots, sessions = rows.sessions[lasts], self.sessions
         sessions["at"][slots] = rows.at[lasts]
         sessions["up"][slots] = rows.up[lasts]
         sessions["down"][slots] = rows.down[lasts]
         sessions["left"][slots] = np.where(rows.stopped[lasts], ENDED, rows.left[lasts])
         sessions["interval"][slots] = rows.interval[lasts]
-        groups, holdings = Groups(rows.holdings), self.holdings
+        groups, holdings = rows.by_holding, self.holdings
         slots = rows.holdings[groups.firsts]
         fresh = holdings["first_at"][slots] == 0
         holdings["first_at"][slots[fresh]] = rows.at[groups.firsts[fresh]]
         holdings["last_at"][slots] = rows.at[groups.lasts]
-        told = np.flatnonzero(~rows.stopped)
-        lasts = told[Groups(rows.holdings[told]).lasts]
+        lasts = groups.only(~rows.stopped).lasts
         holdings["left"][rows.holdings[lasts]] = rows.left[lasts]
 
     def _add(self, rows: _Rows, sums: Ints) -> None:
         """Add to holdings, and from there to members and torrents."""
-        groups = Groups(rows.holdings)
+        groups = rows.by_holding
         slots = rows.holdings[groups.firsts]
         added = groups.sums(sums)
         _add_sums(self.holdings, slots, added)
@@ -281,7 +282,7 @@ class CreditFold:
         self.live.insert([pairs & _NUMBER])
         self.live.mark(np.arange(known, len(self.live)))
         for table, owners in ((self.members, members), (self.torrents, torrents)):
-            gathered = Groups(owners)
+            gathered = Groups.gather(owners)
             _add_sums(table, owners[gathered.firsts], gathered.sums(added))
 
     def _change_sides(self, slots: Ints, sides: Ints) -> None:
