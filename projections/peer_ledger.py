@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -12,13 +11,11 @@ import numpy as np
 from psycopg.rows import class_row
 
 from application.store.chain import batch_hash
-from domain.credit import MICROSECONDS
 from projections.engine import Connection, tuples
 from projections.ledger_rows import DAY, copy_day
 from projections.peer_records import Records
 
 BATCHES_AT_ONCE: Final = 2_000
-_ADDRESSES_KEPT: Final = 200_000
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,41 +52,6 @@ def try_lease(conn: Connection, name: str) -> bool:
     """Become the one archiver for the life of this connection; False while another is."""
     row = tuples(conn).execute("SELECT pg_try_advisory_lock(4714, hashtext(%s))", [name]).fetchone()
     return row is not None and bool(row[0])
-
-
-class AddressHasher:
-    """Replaces addresses by hashes under one key a month, so that links can be destroyed.
-
-    `key_of` gives the key (16 to 64 bytes) of a month ("2026-11"). Raises what it raises.
-    """
-
-    def __init__(self, key_of: Callable[[str], bytes]) -> None:
-        self._key_of = key_of
-        self._known: dict[str, dict[bytes, bytes]] = {}
-
-    def hash_addresses(self, records: Records) -> Records:
-        """A copy whose addresses are 16-byte keyed BLAKE2b hashes."""
-        hashed = records.copy()
-        months = (records["at"] // MICROSECONDS).astype("datetime64[s]").astype("datetime64[M]")
-        for month in np.unique(months):
-            rows = np.flatnonzero(months == month)
-            hashed["address"][rows] = self._hash_month(str(month), records["address"][rows])
-        return hashed
-
-    def _hash_month(self, month: str, addresses: Records) -> Records:
-        if month not in self._known and len(self._known) > 1:
-            self._known.clear()
-        known = self._known.setdefault(month, {})
-        if len(known) > _ADDRESSES_KEPT:
-            known.clear()
-        plain = addresses.tobytes()
-        parts = [plain[start : start + 16] for start in range(0, len(plain), 16)]
-        missing = set(parts).difference(known)
-        if missing:
-            key = self._key_of(month)
-            for part in missing:
-                known[part] = hashlib.blake2b(part, digest_size=16, key=key).digest()
-        return np.frombuffer(b"".join([known[part] for part in parts]), "V16")
 
 
 def digest_records(records: Records) -> bytes:

@@ -24,12 +24,12 @@ from projections.accounting_replay import START
 from projections.accounting_rows import count_holdings, flush, settle
 from projections.accounting_snapshots import take_snapshot
 from projections.accounting_start import start_fold
+from projections.address_hashes import AddressHasher
 from projections.credit_fold import CreditFold
 from projections.credit_policy import PolicySource
 from projections.engine import Connection
 from projections.ledger_reader import read_batches
 from projections.peer_ledger import (
-    AddressHasher,
     archive,
     list_recent_batches,
     newest_batch,
@@ -54,10 +54,10 @@ _logger = structlog.get_logger("credit")
 class CreditWorker:
     """Archiver and fold of all shards' streams; it starts from a snapshot and the ledger behind.
 
-    `head` gives the event log's last position, `address_key` the key of a month ("2026-11"),
-    `new_fold` an empty fold, `clock` the time in UTC, `monotonic` seconds; `sealer` seals snapshots and opens the
-    ledger's closed days. Of several workers the one that holds the lease works, the others
-    stand by. Besides its time, a snapshot is due after `snapshot_records`.
+    `head` gives the event log's last position, `new_fold` an empty fold, `clock` the time in
+    UTC, `monotonic` seconds; `sealer` seals snapshots and opens the ledger's closed days. Of
+    several workers the one that holds the lease works, the others stand by. Besides its time,
+    a snapshot is due after `snapshot_records`.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class CreditWorker:
         head: Callable[[], int],
         policies: PolicySource,
         sealer: Sealer,
-        address_key: Callable[[str], bytes],
+        addresses: AddressHasher,
         new_fold: Callable[[], CreditFold],
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
@@ -80,7 +80,7 @@ class CreditWorker:
         self._layouts = layouts
         self._head = head
         self._policies = policies
-        self._addresses = AddressHasher(address_key)
+        self._addresses = addresses
         self._new_fold = new_fold
         self._clock = clock
         self._monotonic = monotonic

@@ -21,6 +21,7 @@ from ops.container.process import database_url, redis_url, stop_on_signals
 from ops.readiness import announce_ready
 from ops.settings import Settings
 from ops.system import system_clock
+from projections.address_hashes import AddressHasher
 from projections.credit_fold import CreditFold
 from projections.credit_policy import StandingPolicy
 from projections.registry import ALL
@@ -57,13 +58,17 @@ def credit_worker(base: Foundation) -> CreditWorker:
     """The archiver and fold of all shards' streams."""
     settings = base.settings
     client = connect_stream(redis_url(settings))
+
+    def seed() -> int:
+        return int.from_bytes(base.entropy.token(8))
+
     return CreditWorker(
         conninfo=database_url(settings),
         layouts=RedisLayouts(client),
         head=base.log.head,
         policies=StandingPolicy(CreditPolicy()),
-        address_key=MonthKeys(base.log.vault_create, base.entropy),
-        new_fold=lambda: CreditFold(seed=int.from_bytes(base.entropy.token(8))),
+        addresses=AddressHasher(MonthKeys(base.log.vault_create, base.entropy), seed=seed()),
+        new_fold=lambda: CreditFold(seed=seed()),
         clock=system_clock,
         sealer=base.log.event_sealer,
         tail_seconds=settings.tracker.peer_life_seconds,

@@ -16,6 +16,7 @@ from interfaces.workers.layouts import RedisLayouts, StreamLayouts
 from interfaces.workers.peer_stream import PeerStream, connect_stream
 from projections import accounting, ledger_reader, peer_ledger
 from projections.accounting_replay import replay
+from projections.address_hashes import AddressHasher
 from projections.credit_fold import CreditFold
 from projections.credit_policy import PolicySource, StandingPolicy
 from projections.digest import digest_tables
@@ -70,7 +71,7 @@ class Site:
             head=lambda: self.head,
             policies=policies or StandingPolicy(POLICY),
             sealer=sealer,
-            address_key=month_key,
+            addresses=AddressHasher(month_key, seed=3),
             new_fold=new_fold,
             clock=lambda: self.now,
             monotonic=monotonic,
@@ -122,7 +123,7 @@ def add_entry(client: redis.Redis, records: Records, entry_id: str, stream: str 
 
 def expected_bytes(records: Records) -> bytes:
     """What the ledger must hold of `records`, byte for byte."""
-    return peer_ledger.AddressHasher(month_key).hash_addresses(as_kept(records)).tobytes()
+    return AddressHasher(month_key, seed=1).hash_addresses(as_kept(records)).tobytes()
 
 
 def assert_settled(site: Site, sent: Records) -> None:

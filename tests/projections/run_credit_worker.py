@@ -19,6 +19,7 @@ from domain.credit import CreditPolicy
 from interfaces.workers.credit import CreditWorker
 from interfaces.workers.layouts import RedisLayouts
 from interfaces.workers.peer_stream import connect_stream
+from projections.address_hashes import AddressHasher
 from projections.credit_fold import CreditFold
 from projections.credit_policy import StandingPolicy
 from tests.projections.peer_sets import hostile_windows
@@ -56,7 +57,7 @@ def main() -> None:
         head=lambda: 3,
         policies=StandingPolicy(POLICY),
         sealer=DeadlySealer(int(pieces)),
-        address_key=month_key,
+        addresses=AddressHasher(month_key, seed=3),
         new_fold=lambda: CreditFold(seed=7),
         clock=lambda: datetime.now(UTC),
         batch_records=int(batch_records),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -13,7 +12,6 @@ import pytest
 
 from projections.ledger_reader import read_batches, verify_batches
 from projections.peer_ledger import (
-    AddressHasher,
     LedgerDamaged,
     archive,
     hash_batch,
@@ -26,10 +24,6 @@ from tracker import wire
 
 AT = datetime(2026, 11, 25, tzinfo=UTC)
 STREAM = "peer-events:{1.0}"
-
-
-def month_key(month: str) -> bytes:
-    return hashlib.sha256(month.encode()).digest()
 
 
 @pytest.fixture
@@ -156,21 +150,6 @@ def test_records_without_a_batch_are_found(
     with pytest.raises(LedgerDamaged) as damaged:
         verify_batches(conn)
     assert damaged.value.batch == 9
-
-
-def test_addresses_are_hashed_under_the_month_of_their_record() -> None:
-    records = hostile_records(3, seed=1)
-    november = int(datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC).timestamp()) * 1_000_000
-    records["at"] = [november, november + 2_000_000, november]
-    address = bytes(10) + b"\xff\xff" + bytes([127, 0, 0, 1])
-    records["address"] = np.void(address)
-    hashed = AddressHasher(month_key).hash_addresses(records)["address"]
-    expected = [
-        hashlib.blake2b(address, digest_size=16, key=month_key(month)).digest()
-        for month in ("2026-11", "2026-12", "2026-11")
-    ]
-    assert [bytes(value) for value in hashed] == expected
-    assert bytes(records["address"][0]) == address
 
 
 def test_unknown_versions_and_torn_entries_are_refused() -> None:
