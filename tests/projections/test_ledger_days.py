@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -136,6 +138,50 @@ def test_rows_stay_while_somebody_reads_at_length(
     assert compact_day(conn, sealer, MONDAY, now=NOW).closing == 1
     assert len(list_segments(conn)) == 1
     assert whole_ledger(conn, sealer) == records.tobytes()
+
+
+def waits_for_a_lock(conn: psycopg.Connection, pid: int) -> bool:
+    row = conn.execute(
+        "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", [pid]
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def test_records_archived_at_the_last_moment_keep_the_day_open(
+    conn: psycopg.Connection, sealer: Sealer, app_url: str
+) -> None:
+    early, late = spread_records(900, seed=4), spread_records(300, seed=5)
+    keep(conn, early, [500, 400])
+    with (
+        psycopg.connect(app_url, autocommit=True) as archiver,
+        psycopg.connect(app_url, autocommit=True) as compactor,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        with archiver.transaction():
+            keep(archiver, late, [300])
+            closing = pool.submit(compact_day, compactor, sealer, MONDAY, now=NOW)
+            deadline = time.monotonic() + 20
+            while not waits_for_a_lock(conn, compactor.info.backend_pid):
+                assert time.monotonic() < deadline
+                assert not closing.done()
+        # Counted before it waited, and the rows are more now.
+        assert closing.result(20).closing is None
+    assert whole_ledger(conn, sealer) == early.tobytes() + late.tobytes()
+    assert compact_day(conn, sealer, MONDAY, now=NOW).records == 1_200
+    assert whole_ledger(conn, sealer) == early.tobytes() + late.tobytes()
+
+
+def test_a_batch_being_archived_is_not_waited_for_at_length(
+    conn: psycopg.Connection, sealer: Sealer, app_url: str
+) -> None:
+    early, next_day = spread_records(900, seed=4), spread_records(300, seed=5)
+    next_day["at"] += 8 * DAY
+    keep(conn, early, [900])
+    with psycopg.connect(app_url, autocommit=True) as archiver, archiver.transaction():
+        keep(archiver, next_day, [300])
+        assert compact_day(conn, sealer, MONDAY, now=NOW).closing is None
+    assert whole_ledger(conn, sealer) == early.tobytes() + next_day.tobytes()
+    assert compact_day(conn, sealer, MONDAY, now=NOW).closing == 1
 
 
 def test_one_process_compacts_at_a_time(
