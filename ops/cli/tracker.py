@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -51,3 +52,38 @@ def bench_fixture(
     configure_logging(level="warning", style=settings.processes.log_format)
     with connected(settings) as urls, operator(settings_at(settings, urls)) as acting:
         write_fixture(acting.base, output, torrents=torrents, members=members, add=add)
+
+
+@app.command("check")
+def check(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Announce URL with its key.")],
+    *,
+    info_hash: Annotated[
+        str | None, typer.Option("--info-hash", help="40 hex digits of a torrent to announce.")
+    ] = None,
+    client: Annotated[
+        str, typer.Option(help="How the peer id begins, to try client lists.")
+    ] = "-TC0100-",
+    port: Annotated[
+        int, typer.Option(min=1, max=65_535, help="Port other peers would be told.")
+    ] = 51_413,
+    seconds: Annotated[float, typer.Option(min=0.1, max=120, help="Longest wait.")] = 10.0,
+) -> None:
+    """Announce to a tracker as a client would, then leave, and explain what came of it.
+
+    URL begins with http://, https:// or udp://. Each address family of the host is tried. Without
+    --info-hash a made-up torrent is announced, which shows whether the key is taken. Exit code 0
+    is fine, 1 a warning, 2 a failure; the key is never printed.
+    """
+    from ops.doctor import report  # noqa: PLC0415
+    from ops.tracker_check import check_tracker  # noqa: PLC0415
+
+    if info_hash is not None and not re.fullmatch(r"[0-9a-fA-F]{40}", info_hash):
+        raise typer.BadParameter("must be 40 hex digits", param_hint="--info-hash")
+    if not 2 <= len(client) <= 20 or not client.isascii() or not client.isprintable():
+        raise typer.BadParameter(
+            "must be 2 to 20 printable ASCII characters", param_hint="--client"
+        )
+    raw = bytes.fromhex(info_hash) if info_hash is not None else None
+    findings = check_tracker(url, info_hash=raw, client=client, port=port, seconds=seconds)
+    raise typer.Exit(report(findings, typer.echo))
