@@ -95,7 +95,7 @@ def gained(now: tuple[int, int], before: tuple[int, int]) -> tuple[int, int]:
 
 
 class Announcer:
-    """A member's client that announces one torrent with growing totals, without a second try."""
+    """A member's client that announces one torrent, without a second try."""
 
     def __init__(self, torrent: bytes, info_hash: bytes) -> None:
         decoded = bencodepy.Bencode().decode(torrent)
@@ -119,7 +119,8 @@ class Announcer:
     def _run(self) -> None:
         while not self._stop.wait(0.002):
             try:
-                self.announce(self.answered)
+                # Nothing to credit: the other tests count bytes.
+                self.announce(0)
             except (OSError, AssertionError) as fault:
                 self.faults.append(repr(fault))
             else:
