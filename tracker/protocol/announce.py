@@ -34,11 +34,12 @@ NUMWANT_CEILING: Final = 65_535
 TOTAL_LIMIT: Final = 1 << 63
 _DIGITS_LIMIT: Final = 20
 
-_EVENTS: Final = {
+EVENTS: Final = {
     b"started": EVENT_STARTED,
     b"completed": EVENT_COMPLETED,
     b"stopped": EVENT_STOPPED,
 }
+"""Other words mean no event."""
 _KNOWN: Final = frozenset(
     (
         b"info_hash",
@@ -96,7 +97,7 @@ def unescape(raw: bytes) -> bytes | None:
 
 # The same few thousand hashes arrive over and over in the same spelling; decoding one costs
 # as much as a third of the whole parse.
-_unescape_hash = lru_cache(maxsize=32_768)(unescape)
+unescape_hash = lru_cache(maxsize=32_768)(unescape)
 
 
 def parse_announce(query: bytes) -> AnnounceRequest:
@@ -114,7 +115,7 @@ def parse_announce(query: bytes) -> AnnounceRequest:
         _read_total("uploaded", get(b"uploaded", b"")),
         _read_total("downloaded", get(b"downloaded", b"")),
         _read_left(get(b"left", b"")),
-        _EVENTS.get(get(b"event", b""), EVENT_NONE),
+        EVENTS.get(get(b"event", b""), EVENT_NONE),
         _read_numwant(get(b"numwant", b"")),
         _read_key(get(b"key", b"")),
         get(b"compact") != b"0",
@@ -137,7 +138,7 @@ def _read_parameters(query: bytes) -> dict[bytes, bytes]:
 def _read_info_hash(raw: bytes | None) -> bytes:
     if not raw:
         raise Refusal("info_hash_missing", "Missing info_hash")
-    info_hash = _unescape_hash(raw)
+    info_hash = unescape_hash(raw)
     if info_hash is None:
         raise Refusal("info_hash_escape", "Invalid info_hash: broken percent escape")
     if len(info_hash) != 20:

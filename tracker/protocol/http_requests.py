@@ -54,11 +54,19 @@ def parse_head(head: bytes) -> RequestHead:
         raise BadRequest(505 if version.startswith(b"HTTP/") else 400)
     if method != b"GET":
         raise BadRequest(405)
-    connection = _read_connection(head[line_end:].lower()) if line_end >= 0 else b""
     old = version == b"HTTP/1.0"
-    keep_alive = b"keep-alive" in connection if old else b"close" not in connection
+    keep_alive = stays_open(head[line_end:] if line_end >= 0 else b"", old=old)
     path, _, query = _origin_form(target).partition(b"?")
     return RequestHead(path, query, keep_alive, old)
+
+
+def stays_open(headers: bytes, *, old: bool) -> bool:
+    """Whether headers (empty, or CRLF before each) let the connection stay open; `old` is 1.0.
+
+    Raises BadRequest where they announce a body.
+    """
+    connection = _read_connection(headers.lower())
+    return b"keep-alive" in connection if old else b"close" not in connection
 
 
 def _read_connection(headers: bytes) -> bytes:
