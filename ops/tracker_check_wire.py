@@ -96,7 +96,7 @@ def announce(url: SplitResult, address: str, probe: Probe, event: str) -> Announ
             f"No answer within {time.monotonic() - started:.0f} s.",
             "a firewall may drop it, or the host is down",
         ) from None
-    except (OSError, http.client.HTTPException) as fault:
+    except (OSError, http.client.error) as fault:
         reason = getattr(fault, "strerror", None) or type(fault).__name__
         raise CheckFailed(f"The connection fails: {reason}.") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import socket
 import time
@@ -247,7 +248,11 @@ class Shard:
         """Values of the moment for the metrics, each with its meaning."""
         redis = self._stream_link.up and self._stream.accepting
         forwarding = self._forwarder.waiting if self._forwarder is not None else 0
+        memory = self._watch.memory_percent
+        age = self._snapshots.age if self._snapshots is not None else None
         return {
+            "redis_memory_percent": (_known(memory), "Redis memory used of what it may use."),
+            "snapshot_age_seconds": (_known(age), "Time since the swarms were last kept."),
             "peers": (self._swarms.peers, "Peers in all swarms."),
             "swarms": (len(self._swarms.by_torrent), "Torrents with peers."),
             "open_connections": (self._http.open, "Connections open now."),
@@ -316,3 +321,8 @@ class Shard:
         return (
             self._stream.settled and not self._http.open and forwarded and self._forwarded.flushed
         )
+
+
+def _known(value: int | None) -> float:
+    """NaN where there is nothing to tell yet, as Prometheus writes it."""
+    return math.nan if value is None else value
