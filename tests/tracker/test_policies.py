@@ -193,15 +193,11 @@ def test_both_hashes_of_a_hybrid_lead_to_one_torrent(tracker: Announcer) -> None
 
 def test_without_the_right_to_download_only_seeding_goes_on(tracker: Announcer) -> None:
     set_account(tracker, account(1, flags=wire.ACCOUNT_MAY_ANNOUNCE))
-    for left in (1, wire.UNKNOWN_LEFT):
-        assert refusal(lambda left=left: tracker.announce(1, left=left)) == (
-            "download_disabled",
-            "Low ratio. Download disabled.",
-        )
-        assert refusal(lambda left=left: tracker.announce(1, left=left, event=1))[0] == (
-            "download_disabled"
-        )
-        tracker.announce(1, left=left, event=wire.EVENT_STOPPED)
+    refused = ("download_disabled", "Low ratio. Download disabled.")
+    assert refusal(lambda: tracker.announce(1, left=1)) == refused
+    assert refusal(lambda: tracker.announce(1, left=wire.UNKNOWN_LEFT)) == refused
+    assert refusal(lambda: tracker.announce(1, left=1, event=wire.EVENT_COMPLETED)) == refused
+    tracker.announce(1, left=1, event=wire.EVENT_STOPPED)
     tracker.announce(1, left=0)
     set_account(tracker, account(1, flags=FULL_RIGHTS))
     tracker.announce(1, left=1)
