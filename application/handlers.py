@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from application import (
+    account_bans,
     address_bans,
     address_keys,
     follows,
@@ -20,6 +21,7 @@ from application.bus import Handlers, TakenErrors
 
 HANDLERS: Handlers = {
     **users.HANDLERS,
+    **account_bans.HANDLERS,
     **sessions.HANDLERS,
     **profiles.HANDLERS,
     **follows.HANDLERS,

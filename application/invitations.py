@@ -137,6 +137,10 @@ def use_invitation(unit: Unit, code: str, newcomer: UUID) -> None:
     """
     found = unit.claim_owner(invitations.code_claim(invitations.code_digest(code)))
     invitation = unit.load(found, invitations.evolve) if found else None
+    creator = unit.load(invitation.creator, users.evolve) if invitation else None
+    if creator is None or creator.is_banned(unit.at):
+        # While its giver is shut out, he lets nobody in.
+        raise invitations.InvitationInvalid()
     facts = invitations.use_invitation(invitation, newcomer, unit.at)
     if invitation is not None:
         unit.record(invitation.id, invitation.version, facts, actor=newcomer)

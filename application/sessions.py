@@ -12,11 +12,15 @@ import msgspec
 from application.bus import Actor, Handler, Unit
 from application.ports import EventLogPort, VaultErasure, VaultPut
 from domain import sessions, users
+from domain.account_bans import AccountRefused
 
 TOKEN_SIZE = 32
 """Random bytes of a session token; only its hash is kept."""
 SESSION_KIND = "session"
 SEEN_KIND = "session_seen"
+ADDRESS_KIND = "last_address"
+"""Where a member was last seen: one sealed value for each, replaced with every sign-in."""
+_ADDRESS_ID = "last"
 _TOUCH = timedelta(hours=1)
 """A session's last use is noted at most this often."""
 _CACHE_SECONDS = 1.0
@@ -53,6 +57,7 @@ class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
 
     `password_changes` is how often the password had been changed when that was proven: a
     session is void under any other count, so that none outlives its password by a race.
+    `address` is where he signs in from, None where nobody knows.
     """
 
     account: UUID
@@ -60,6 +65,7 @@ class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
     token_hash: str
     method: str
     password_changes: int = 0
+    address: str | None = None
 
 
 class CloseSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +101,14 @@ def record_open_session(unit: Unit, command: OpenSession) -> None:
         session=command.session, opened_at=unit.at, password_changes=command.password_changes
     )
     unit.put(SESSION_KIND, command.account, command.token_hash, msgspec.json.encode(kept))
+    if command.address:
+        unit.put(ADDRESS_KIND, command.account, _ADDRESS_ID, command.address.encode())
+
+
+def last_address_of(log: EventLogPort, account: UUID) -> str | None:
+    """Where a member was last seen, None when that is not known."""
+    kept = log.vault_get(ADDRESS_KIND, account, _ADDRESS_ID)
+    return kept.decode() if kept else None
 
 
 def record_close_sessions(
@@ -119,14 +133,16 @@ def record_close_sessions(
 
 
 def handle_open_session(unit: Unit, command: OpenSession) -> users.Account:
-    """Open it; whose it is. Raises `AccountNotFound`, and `CredentialsInvalid` when the password
-    was changed since it was proven.
+    """Open it; whose it is. Raises `AccountNotFound`, `AccountRefused` for a banned member, and
+    `CredentialsInvalid` when the password was changed since it was proven.
     """
     account = unit.load(command.account, users.evolve)
     if account is None:
         raise users.AccountNotFound()
     if account.password_changes != command.password_changes:
         raise sessions.CredentialsInvalid()
+    if account.is_banned(unit.at):
+        raise AccountRefused()
     _erase_outlived(unit, command.account)
     record_open_session(unit, command)
     return account
@@ -216,6 +232,8 @@ class Sessions:
             return None
         account = self._log.load(owner, users.evolve)
         if account is None or account.password_changes != kept.password_changes:
+            return None
+        if account.is_banned(now):
             return None
         sign_in = SignIn(
             actor=actor_of(account, kept.session),

@@ -46,6 +46,7 @@ class RegisterAccount(msgspec.Struct, frozen=True, kw_only=True):
     may_found: bool
     session: UUID
     token_hash: str
+    address: str | None = None
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +133,7 @@ def _recorded(
         session=command.session,
         token_hash=command.token_hash,
         method="registration",
+        address=command.address,
     )
     record_open_session(unit, opening)
     return account

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
 import msgspec
 
+from domain.account_bans import AccountBanned, AccountUnbanned, Ban
 from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from domain.kernel import Claim, Envelope, Fact
 from domain.permissions import BUILT_IN, permissions_of
@@ -158,6 +160,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     invites: int
     roles: frozenset[str] = frozenset()
     password_changes: int = 0
+    ban: Ban | None = None
+
+    def is_banned(self, at: datetime) -> bool:
+        """Whether he is shut out at `at`."""
+        return self.ban is not None and self.ban.holds(at)
 
     @property
     def permissions(self) -> frozenset[str]:
@@ -190,22 +197,22 @@ def _after(state: Account | None, account: UUID, version: int, fact: Fact) -> Ac
                 invites=fact.invites,
             )
         case AccountRoleGranted(role=role), Account():
-            return msgspec.structs.replace(state, version=version, roles=state.roles | {role})
+            changed: dict[str, object] = {"roles": state.roles | {role}}
         case AccountPasswordChanged(), Account():
-            changes = state.password_changes + 1
-            return msgspec.structs.replace(state, version=version, password_changes=changes)
+            changed = {"password_changes": state.password_changes + 1}
+        case AccountBanned(until=until, by_administrator=by_administrator), Account():
+            changed = {"ban": Ban(until=until, by_administrator=by_administrator)}
+        case AccountUnbanned(), Account():
+            changed = {"ban": None}
         case AccountInvitesGranted(amount=amount), Account():
-            return _with_invites(state, version, amount)
+            changed = {"invites": state.invites + amount}
         case AccountInviteSpent(), Account():
-            return _with_invites(state, version, -1)
+            changed = {"invites": state.invites - 1}
         case AccountInviteRefunded(), Account():
-            return _with_invites(state, version, 1)
+            changed = {"invites": state.invites + 1}
         case unknown, _:
             raise TypeError(f"not a fact of an account here: {type(unknown).__name__}")
-
-
-def _with_invites(account: Account, version: int, change: int) -> Account:
-    return msgspec.structs.replace(account, version=version, invites=account.invites + change)
+    return msgspec.structs.replace(state, version=version, **changed)
 
 
 def username_claim(username: str) -> Claim:

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import tuple_row
 
+from domain.account_bans import AccountBanned, AccountUnbanned
 from domain.address_bans import AddressBanned, AddressUnbanned
 from domain.kernel import Recorded
 from domain.moderation import (
@@ -119,6 +120,8 @@ class AccessProjection:
     topics: frozenset[str] | None = frozenset(
         {
             AccountRegistered.TOPIC,
+            AccountBanned.TOPIC,
+            AccountUnbanned.TOPIC,
             TorrentUploaded.TOPIC,
             TorrentWithdrawn.TOPIC,
             ModerationOpened.TOPIC,
@@ -142,6 +145,7 @@ class AccessProjection:
     def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
         """Insert what is new, then bring each touched torrent to its last state."""
         _accounts_registered(cursor, batch)
+        _accounts_banned(cursor, batch)
         _torrents_uploaded(cursor, batch)
         _torrents_withdrawn(cursor, batch)
         _states_changed(cursor, batch)
@@ -166,6 +170,24 @@ def _accounts_registered(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         cursor.executemany(
             "INSERT INTO accounts (number, id, kid, flags, epoch_announce, epoch_torznab,"
             " epoch_feed, epoch_api, seq) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            rows,
+        )
+
+
+def _accounts_banned(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    rows = [
+        (
+            0 if isinstance(recorded.envelope.fact, AccountBanned) else ACCOUNT_MAY_ANNOUNCE,
+            recorded.position,
+            recorded.envelope.originator_id,
+        )
+        for recorded in batch
+        if isinstance(recorded.envelope.fact, AccountBanned | AccountUnbanned)
+    ]
+    if rows:
+        cursor.executemany(
+            f"UPDATE accounts SET flags = flags & ~{ACCOUNT_MAY_ANNOUNCE} | %s, seq = %s"
+            " WHERE id = %s",
             rows,
         )
 

@@ -8,8 +8,9 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
+from domain.account_bans import AccountBanned, AccountUnbanned
 from domain.kernel import Recorded
 from domain.permissions import ADMINISTRATOR, BUILT_IN, MODERATOR, Permission
 from domain.torrents import TorrentUploaded, TorrentWithdrawn
@@ -44,6 +45,15 @@ CREATE TABLE roles (
     granted_by uuid,
     PRIMARY KEY (account, role)
 );
+CREATE TABLE bans (
+    account uuid PRIMARY KEY,
+    reason text,
+    until timestamptz,
+    by_administrator boolean NOT NULL,
+    banned_at timestamptz NOT NULL,
+    banned_by uuid
+);
+CREATE INDEX ON bans (until);
 CREATE TABLE uploads (
     torrent uuid PRIMARY KEY,
     account uuid NOT NULL
@@ -87,6 +97,8 @@ class UsersProjection:
         {
             AccountRegistered.TOPIC,
             AccountRoleGranted.TOPIC,
+            AccountBanned.TOPIC,
+            AccountUnbanned.TOPIC,
             AccountInvitesGranted.TOPIC,
             AccountInviteSpent.TOPIC,
             AccountInviteRefunded.TOPIC,
@@ -98,6 +110,7 @@ class UsersProjection:
     keys: Mapping[str, tuple[str, ...]] = {
         "accounts": ("id",),
         "roles": ("account", "role"),
+        "bans": ("account",),
         "uploads": ("torrent",),
     }
 
@@ -105,6 +118,7 @@ class UsersProjection:
         _accounts_registered(cursor, batch)
         _account_roles_granted(cursor, batch)
         _account_invites_changed(cursor, batch)
+        _accounts_banned(cursor, batch)
         _torrents_uploaded(cursor, batch)
         _torrents_withdrawn(cursor, batch)
 
@@ -200,6 +214,30 @@ def _account_invites_changed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         )
 
 
+def _accounts_banned(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    last: dict[UUID, Recorded] = {}
+    for recorded in batch:
+        if isinstance(recorded.envelope.fact, AccountBanned | AccountUnbanned):
+            last[recorded.envelope.originator_id] = recorded
+    if not last:
+        return
+    cursor.execute("DELETE FROM bans WHERE account = ANY(%s::uuid[])", [list(last)])
+    rows = [
+        (
+            account,
+            fact.reason.text,
+            fact.until,
+            fact.by_administrator,
+            recorded.envelope.meta.at,
+            recorded.envelope.meta.actor,
+        )
+        for account, recorded in last.items()
+        if isinstance(fact := recorded.envelope.fact, AccountBanned)
+    ]
+    if rows:
+        cursor.executemany("INSERT INTO bans VALUES (%s, %s, %s, %s, %s, %s)", rows)
+
+
 def _torrents_uploaded(cursor: Cursor, batch: Sequence[Recorded]) -> None:
     rows = [
         (recorded.envelope.originator_id, fact.uploader)
@@ -282,4 +320,13 @@ def list_account_roles(conn: Connection, account: UUID) -> list[AccountRoleRow]:
             WHERE account = %s ORDER BY granted_at, role LIMIT 100
             """,
             [account],
+        ).fetchall()
+
+
+def list_ended_bans(conn: Connection, at: datetime, limit: int) -> list[UUID]:
+    """Accounts whose ban's time is over, which nobody wrote down yet."""
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            "SELECT account FROM users_1.bans WHERE until <= %s ORDER BY until, account LIMIT %s",
+            [at, limit],
         ).fetchall()

@@ -19,7 +19,7 @@ from application.invitations import (
 )
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.users import AccountNotFound
-from interfaces.http.deps import Administrator, Commands, Moderator, Reads, Services
+from interfaces.http.deps import Administrator, Commands, Reads, Services, Staff
 from interfaces.http.errors import refusals
 from interfaces.http.invites import (
     InvitationId,
@@ -198,7 +198,7 @@ def revoke_any_invitation(
 
 @router.get("/api/admin/invites/tree", responses=refusals(NotFound))
 def show_invitation_tree(
-    _caller: Moderator,
+    _caller: Staff,
     reads: Reads,
     *,
     user: Annotated[UUID, Query(alias="userId", description="Whose place in the tree.")],

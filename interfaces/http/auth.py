@@ -15,6 +15,7 @@ from application.users import RegisterAccount, Registered
 from domain.errors import Conflict, Forbidden, Invalid, Unauthenticated
 from domain.permissions import ADMINISTRATOR, MODERATOR
 from domain.users import Account
+from interfaces.http.client_address import known_address
 from interfaces.http.cookies import COOKIE
 from interfaces.http.deps import (
     AnonymousCommands,
@@ -162,7 +163,11 @@ def issue_proof_of_work(services: Services) -> WorkReply:
 
 @router.post("/api/auth/register", responses=refusals(Forbidden, Conflict))
 def register_account(
-    body: RegisterAccountBody, services: Services, call: AnonymousCommands, response: Response
+    body: RegisterAccountBody,
+    services: Services,
+    call: AnonymousCommands,
+    request: Request,
+    response: Response,
 ) -> RegisterAccountReply:
     """Make an account and sign it in. The first account administers the site."""
     services.proofs.redeem_work(body.pow.challenge, str(body.pow.nonce), body.pow.hash.lower())
@@ -178,6 +183,7 @@ def register_account(
         may_found=code is None or hmac.compare_digest(given, code.encode()),
         session=services.entropy.uuid(),
         token_hash=token_hash(token),
+        address=known_address(request),
     )
     made: Registered = call.dispatch(command, opens=command.session)
     if made.is_first and body.panic_password:
@@ -201,9 +207,13 @@ def issue_login_challenge(
     )
 
 
-@router.post("/api/auth/login", responses=refusals(Unauthenticated))
+@router.post("/api/auth/login", responses=refusals(Unauthenticated, Forbidden))
 def log_in(
-    body: LogInBody, services: Services, call: AnonymousCommands, response: Response
+    body: LogInBody,
+    services: Services,
+    call: AnonymousCommands,
+    request: Request,
+    response: Response,
 ) -> LogInReply:
     """Open a session by a proof that the password is known."""
     if services.limiter is not None:
@@ -219,6 +229,7 @@ def log_in(
             session=services.entropy.uuid(),
             token_hash=token_hash(token),
             method="password",
+            address=known_address(request),
             password_changes=proven.password_changes,
         )
     )

@@ -12,7 +12,7 @@ from application.address_bans import BanAddress, BannedAddress, UnbanAddress
 from domain.address_bans import REASON_LIMIT
 from domain.errors import Invalid
 from interfaces.http.client_address import client_address_of
-from interfaces.http.deps import Commands, Moderator, Reads, Services
+from interfaces.http.deps import Commands, Reads, Services, Staff
 from interfaces.http.errors import refusals
 from interfaces.http.models import Body, Instant, Line, Prose, Reply
 from interfaces.http.paging import PageNumber, offset_of
@@ -85,7 +85,7 @@ class UnbanAddressReply(Reply):
 
 @router.get("/api/admin/banned-ips")
 def list_banned_addresses(
-    _caller: Moderator,
+    _caller: Staff,
     reads: Reads,
     services: Services,
     *,
@@ -131,7 +131,7 @@ def list_banned_addresses(
 
 @router.post("/api/admin/banned-ips", responses=refusals(Invalid))
 def ban_address(
-    body: BanAddressBody, request: Request, _caller: Moderator, call: Commands, reads: Reads
+    body: BanAddressBody, request: Request, _caller: Staff, call: Commands, reads: Reads
 ) -> BanAddressReply:
     """Ban an address or range; a ban that exists gets the new reason and end."""
     made: BannedAddress = call.dispatch(
@@ -156,7 +156,7 @@ def ban_address(
 @router.delete("/api/admin/banned-ips/{ip:path}", responses=refusals(Invalid))
 def unban_address(
     ip: Annotated[str, Path(max_length=64, description="Address, or range with its slash.")],
-    _caller: Moderator,
+    _caller: Staff,
     call: Commands,
 ) -> UnbanAddressReply:
     """Lift the ban of exactly this address or range."""

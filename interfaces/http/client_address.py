@@ -48,6 +48,12 @@ def client_address_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
+def known_address(request: Request) -> str | None:
+    """The client's address in its one spelling, None where there is none."""
+    address = read_address(client_address_of(request))
+    return str(address) if address else None
+
+
 def read_address(text: str) -> Address | None:
     """An address, an IPv4 one inside IPv6 as IPv4; None for anything else."""
     try:

@@ -26,9 +26,12 @@ _COMMANDS = UUID("6d4d9d1e-6f0c-5d0a-9a0e-3b6f5d0c7a11")
 """Name space of command ids derived from an Idempotency-Key."""
 _REQUIRED = APIKeyCookie(name=COOKIE, scheme_name="session", auto_error=False)
 _OPTIONAL = APIKeyCookie(name=COOKIE, scheme_name="sessionOptional", auto_error=False)
+_STAFF = f"{Permission.CAN_MODERATE.value}|{Permission.CAN_ACCESS_ADMIN.value}"
+"""Either of them is enough."""
 _DENIED = {
     Permission.CAN_ACCESS_ADMIN.value: "Admin access required",
     Permission.CAN_MODERATE.value: "Moderator access required",
+    _STAFF: "Moderator access required",
 }
 
 
@@ -81,7 +84,7 @@ async def signed_in(
     if sign_in is None:
         raise Unauthenticated()
     for scope in scopes.scopes:
-        if scope not in sign_in.actor.permissions:
+        if sign_in.actor.permissions.isdisjoint(scope.split("|")):
             raise PermissionRequired(_DENIED.get(scope, "That permission is not yours"))
     return sign_in.actor
 
@@ -89,6 +92,7 @@ async def signed_in(
 MaybeSignedIn = Annotated[Actor | None, Security(maybe_signed_in)]
 SignedIn = Annotated[Actor, Security(signed_in)]
 Moderator = Annotated[Actor, Security(signed_in, scopes=[Permission.CAN_MODERATE.value])]
+Staff = Annotated[Actor, Security(signed_in, scopes=[_STAFF])]
 Administrator = Annotated[Actor, Security(signed_in, scopes=[Permission.CAN_ACCESS_ADMIN.value])]
 
 

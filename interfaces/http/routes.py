@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from interfaces.http import (
+    account_bans,
     admin_invites,
     auth,
     banned_addresses,
@@ -32,6 +33,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     member_torrents.router,
     sessions.router,
     users.router,
+    account_bans.router,
     follows.router,
     invites.router,
     admin_invites.router,

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import structlog
 
+from application.account_bans import EndBan
 from application.address_keys import DestroyAddressKeys
 from application.bus import Bus, Context
 from application.handlers import HANDLERS, TAKEN
@@ -26,11 +27,14 @@ from ops.system import system_clock
 from projections.invitations import list_overdue
 from projections.ledger_days import CompactionBusy, closable_days, compact_day
 from projections.ledger_retention import retire_days
+from projections.users import list_ended_bans
 
 HEAD_SECONDS = 60
 PRUNE_SECONDS = 3600
 ADDRESS_KEYS_SECONDS = 6 * 3600
 LEDGER_SECONDS = 3600
+BANS_SECONDS = 30
+BANS_A_ROUND = 500
 INVITATIONS_SECONDS = 60
 INVITATIONS_A_ROUND = 500
 COMMANDS_KEPT = timedelta(days=7)
@@ -74,6 +78,7 @@ def tasks(base: Foundation) -> list[Task]:
             seconds=ADDRESS_KEYS_SECONDS,
             do=lambda: dispatch(base, DestroyAddressKeys()),
         ),
+        Task(name="bans.end", seconds=BANS_SECONDS, do=lambda: end_bans(base)),
         Task(
             name="invitations.expire",
             seconds=INVITATIONS_SECONDS,
@@ -151,6 +156,14 @@ def sign_and_tell(base: Foundation) -> None:
             batch_hash=signed.head.ledger_hash.hex(),
             signature=signed.signature.hex(),
         )
+
+
+def end_bans(base: Foundation) -> None:
+    """Write down which bans are over; until then they hold for trackers only."""
+    with base.reads.connection() as connection:
+        ended = list_ended_bans(connection, system_clock(), BANS_A_ROUND)
+    for account in ended:
+        dispatch(base, EndBan(account=account))
 
 
 def expire_invitations(base: Foundation) -> None:

@@ -1,0 +1,109 @@
+"""Banning members, and letting them in again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from application.bus import Handler, Unit
+from application.sessions import last_address_of, record_close_sessions
+from domain import account_bans, address_bans, users
+from domain.address_bans import AddressBan, AddressBans
+
+_REASON_LIMIT: Final = address_bans.REASON_LIMIT
+
+
+class BanAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """Shut a member out until `until`, None for good; his last known address with him.
+
+    `caller_address` is never banned along.
+    """
+
+    account: UUID
+    reason: str
+    until: datetime | None
+    caller_address: str | None = None
+
+
+class UnbanAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """Let a member in again. The ban of his address stays."""
+
+    account: UUID
+
+
+class EndBan(msgspec.Struct, frozen=True, kw_only=True):
+    """Write down that a ban's time is over; harmless when it is not."""
+
+    account: UUID
+
+
+def handle_ban_account(unit: Unit, command: BanAccount) -> None:
+    """Shut him out, end his sessions and ban his last address.
+
+    Raises `AccountNotFound` and the refusals of `ban_account`.
+    """
+    account = unit.load(command.account, users.evolve)
+    if account is None:
+        raise users.AccountNotFound()
+    facts = account_bans.ban_account(
+        account.id,
+        current=account.ban if account.is_banned(unit.at) else None,
+        permissions=account.permissions,
+        by=unit.actor.account,
+        by_permissions=unit.actor.permissions,
+        reason=command.reason,
+        until=command.until,
+    )
+    unit.record(account.id, account.version, facts)
+    record_close_sessions(unit, account.id, reason="banned")
+    _ban_last_address(unit, account, command)
+
+
+def handle_unban_account(unit: Unit, command: UnbanAccount) -> None:
+    """Let him in. Raises `AccountNotFound`, `AdministratorsBan`."""
+    account = unit.load(command.account, users.evolve)
+    if account is None:
+        raise users.AccountNotFound()
+    facts = account_bans.unban_account(account.ban, unit.actor.permissions)
+    unit.record(account.id, account.version, facts)
+
+
+def handle_end_ban(unit: Unit, command: EndBan) -> None:
+    """Write it down."""
+    account = unit.load(command.account, users.evolve)
+    if account is not None:
+        unit.record(account.id, account.version, account_bans.end_ban(account.ban, unit.at))
+
+
+def _ban_last_address(unit: Unit, account: users.Account, command: BanAccount) -> None:
+    """As long as the member; an address nobody knows, or the caller's own, is let alone."""
+    known = last_address_of(unit.log, account.id)
+    if known is None:
+        return
+    try:
+        network = address_bans.read_network(known)
+        address_bans.require_not_own(network, command.caller_address)
+    except (address_bans.AddressInvalid, address_bans.OwnAddressBan):
+        return
+    bucket_id = address_bans.bucket_id(address_bans.spell(network))
+    bucket = unit.load(bucket_id, address_bans.evolve) or AddressBans()
+    if address_bans.spell(network) in bucket.bans:
+        # Banned by hand or with another member: that ban may last longer.
+        return
+    reason = f"Banned user: {account.username}. Reason: {command.reason}"[:_REASON_LIMIT]
+    ban = AddressBan(reason=reason, until=command.until, automatic=True)
+    unit.record(
+        bucket_id,
+        bucket.version,
+        address_bans.ban_address(bucket, network, ban, author=account.id, now=unit.at),
+    )
+
+
+HANDLERS: dict[type, Handler] = {
+    BanAccount: handle_ban_account,
+    UnbanAccount: handle_unban_account,
+    EndBan: handle_end_ban,
+}
