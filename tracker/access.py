@@ -6,6 +6,7 @@ import struct
 from collections import deque
 from typing import Final
 
+from tracker.access_load import LoadedAccess, chunk_of, put_chunk, read_published
 from tracker.access_table import AccessTable
 from tracker.banned_addresses import BannedAddresses
 from tracker.event_loop import EventLoop
@@ -40,10 +41,11 @@ _CHANGES_A_READ: Final = 1_000
 class AccessFeed:
     """Accounts, torrents and rules as last heard of, on a link of its own.
 
-    A load fills a fresh table beside the one in use and swaps it in at the end. The sequence
-    is read before the chunks, so these hold at least all changes up to it, and the stream is
-    followed from there. What the stream no longer holds (a gap), or a sequence that does not
-    fit ours, means a new load; what is known is served meanwhile.
+    A load compares one chunk after the other with the table in use, takes over what differs, and
+    forgets at the end what is in no chunk; so it needs no second table, and answers go on between
+    two chunks. The sequence is read before the chunks, so these hold at least all changes up to
+    it, and the stream is followed from there. What the stream no longer holds (a gap), or a
+    sequence that does not fit ours, means a new load; what is known is served meanwhile.
     """
 
     def __init__(self, loop: EventLoop, rules: Rules, log: Log) -> None:
@@ -57,11 +59,11 @@ class AccessFeed:
         self._log = log
         self._loop = loop
         self._link: RedisLink | None = None
-        self._fresh = AccessTable()
         self._fresh_seq = -1
         self._source: bytes | None = None
         self._fresh_source: bytes | None = None
         self._keys: deque[bytes] = deque()
+        self._chunks: dict[str, set[int]] = {}
         self._again_at = 0.0
         self._heard_at = loop.now
         self._doubts = 0
@@ -71,6 +73,14 @@ class AccessFeed:
     def age(self) -> float:
         """Seconds since Redis last said something of the feed; about a second when all is well."""
         return self._loop.now - self._heard_at
+
+    def adopt(self, loaded: LoadedAccess) -> None:
+        """Begin with what a start has loaded; the link then follows from there."""
+        self.table, self.seq, self._source = loaded.table, loaded.seq, loaded.source
+        self._got_rules(loaded.rules)
+        self._got_addresses(loaded.addresses)
+        self.loaded = True
+        self._log("access.loaded", seq=self.seq)
 
     def attach(self, link: RedisLink) -> None:
         """Use this link; its owner calls `link_up` and `link_down`."""
@@ -94,12 +104,12 @@ class AccessFeed:
             self._link.request(pack_command(*words), on_reply)
 
     def _load(self) -> None:
-        self._fresh = AccessTable()
         self._keys.clear()
+        self._chunks = {ACCESS_ACCOUNTS: set(), ACCESS_TORRENTS: set()}
         self._ask(self._got_seq, "MGET", ACCESS_SEQ, ACCESS_SOURCE)
 
     def _got_seq(self, reply: Reply) -> None:
-        self._fresh_seq, self._fresh_source = _published(reply)
+        self._fresh_seq, self._fresh_source = read_published(reply)
         if self._fresh_seq < 0:
             # Not published yet, or being made anew.
             self._again_at = self._loop.now + _PAUSE_SECONDS
@@ -131,7 +141,12 @@ class AccessFeed:
     def _got_keys(self, reply: Reply) -> None:
         match reply:
             case [bytes(cursor), list(keys)]:
-                self._keys.extend(key for key in keys if isinstance(key, bytes))
+                for key in keys:
+                    # A scan may give a key twice.
+                    place = chunk_of(key) if isinstance(key, bytes) else None
+                    if place is not None and place[1] not in self._chunks[place[0]]:
+                        self._chunks[place[0]].add(place[1])
+                        self._keys.append(f"{place[0]}{place[1]}".encode("ascii"))
             case _:
                 self._restart("the list of chunks could not be read")
                 return
@@ -152,17 +167,14 @@ class AccessFeed:
         try:
             if isinstance(reply, RedisError):
                 raise reply
-            if isinstance(reply, bytes) and key.startswith(ACCESS_ACCOUNTS.encode()):
-                self._fresh.put_accounts(reply)
-            elif isinstance(reply, bytes) and key.startswith(ACCESS_TORRENTS.encode()):
-                self._fresh.put_torrents(reply)
+            put_chunk(self.table, key, reply)
         except (RedisError, struct.error):
             self._restart("a chunk could not be read")
             return
         self._next_chunk()
 
     def _finish(self) -> None:
-        self.table, self._fresh = self._fresh, AccessTable()
+        self.table.keep_chunks(self._chunks[ACCESS_ACCOUNTS], self._chunks[ACCESS_TORRENTS])
         self.seq, self._source = self._fresh_seq, self._fresh_source
         self.loaded = True
         self._heard_at = self._loop.now
@@ -237,7 +249,7 @@ class AccessFeed:
         than ours may just have been written; twice in a row it means that changes are lost.
         A lower one is another history, and so is another source.
         """
-        published, source = _published(reply)
+        published, source = read_published(reply)
         newest = max(last, published)
         self._doubts = self._doubts + 1 if newest > self.seq or newest < 0 else 0
         is_other = 0 <= newest < self.seq or (published >= 0 and source != self._source)
@@ -281,15 +293,6 @@ class AccessFeed:
             self.rules = read_rules(published, self._base_rules)
         except ValueError as fault:
             self._log("access.bad_rules", why=str(fault))
-
-
-def _published(reply: Reply) -> tuple[int, bytes | None]:
-    """The published sequence (-1: none) and the name of its history."""
-    match reply:
-        case [bytes(seq), bytes() | None as source] if seq.isdigit():
-            return int(seq), source
-        case _:
-            return -1, None
 
 
 def _sequence(number: bytes) -> int:

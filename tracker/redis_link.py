@@ -6,7 +6,7 @@ import errno
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tracker.event_loop import READABLE, WRITABLE, EventLoop
@@ -274,6 +274,16 @@ class RedisCalls:
     def call(self, command: bytes) -> Reply:
         """Send a packed command and wait for its reply. Raises OSError, RedisError."""
         self._socket.sendall(command)
+        return self._reply()
+
+    def call_all(self, commands: Sequence[bytes]) -> list[Reply]:
+        """Send packed commands in one go and wait for all replies. Raises OSError, RedisError,
+        and the connection is of no use then.
+        """
+        self._socket.sendall(b"".join(commands))
+        return [self._reply() for _ in commands]
+
+    def _reply(self) -> Reply:
         while True:
             parsed = parse_reply(self._incoming)
             if parsed is not None:

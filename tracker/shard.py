@@ -36,7 +36,7 @@ from tracker.udp_server import UdpServer
 
 _SILENCE_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 3.0
-_FIRST_ACCESS_SECONDS: Final = 1.0
+_FIRST_REPLIES_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ class Shard:
         self._log = log
         self._loop = loop = EventLoop()
         self._access = AccessFeed(loop, numbers.rules, log)
+        if started.access is not None:
+            self._access.adopt(started.access)
         self._stream = EventStream(
             loop,
             stream=started.stream,
@@ -192,9 +194,10 @@ class Shard:
     ) -> None:
         """Serve until `stop` is set, then finish what was begun. Raises ShardLost."""
         loop = self._loop
-        # Without the access feed every announce would be told to come again; give it a moment.
-        limit = time.monotonic() + _FIRST_ACCESS_SECONDS
-        while not (self._access.loaded or stop.is_set()) and time.monotonic() < limit:
+        # Without the access feed, or Redis, every announce would be told to come again; give them
+        # a moment.
+        limit = time.monotonic() + _FIRST_REPLIES_SECONDS
+        while not (self._is_complete or stop.is_set()) and time.monotonic() < limit:
             loop.run_round()
         self._http.listen(sockets)
         self._udp.listen(udp_sockets)
@@ -313,6 +316,10 @@ class Shard:
             self._stream.close()
             self._snapshots.finish()
         self._log("tracker.stopped", settled=self._stream.settled)
+
+    @property
+    def _is_complete(self) -> bool:
+        return self._access.loaded and self._stream_link.up
 
     @property
     def _answered(self) -> bool:

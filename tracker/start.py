@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from tracker.access_load import LoadedAccess, load_access
 from tracker.event_stream import Log
 from tracker.forwarding import ShardPlace
 from tracker.layouts import Layout, settle_layouts
@@ -29,7 +30,7 @@ class StartedShard(NamedTuple):
     """What a start found: our stream and lease with its epoch, the last time known, swarms.
 
     `kept` is the snapshot that was loaded; `missing_until` tells up to which shard time
-    (microseconds) peers may be missing, 0 where none are.
+    (microseconds) peers may be missing, 0 where none are. `access` is None while none is published.
     """
 
     identity: ShardIdentity
@@ -39,6 +40,7 @@ class StartedShard(NamedTuple):
     swarms: Swarms
     kept: KeptSnapshot | None
     missing_until: int
+    access: LoadedAccess | None
 
 
 class ShardStart:
@@ -119,6 +121,9 @@ class ShardStart:
         )
         if not rebuild.run(stop.is_set):
             return None
+        began = time.monotonic()
+        access = load_access(calls)
+        self._log("access.read", seconds=round(time.monotonic() - began, 3))
         lease = ShardLease(layout, shard, self._mark)
         told = False
         while (epoch := lease.take(calls)) is None:
@@ -153,4 +158,5 @@ class ShardStart:
             swarms=rebuild.swarms,
             kept=rebuild.kept,
             missing_until=rebuild.missing_until,
+            access=access,
         )

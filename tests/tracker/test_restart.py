@@ -217,7 +217,9 @@ def test_snapshots_go_on_after_redis_lost_all(feed: Feed, redis_url: str, tmp_pa
     with tracker_process(redis_url, tmp_path, QUICK) as tracker:
         join_all(tracker, range(1, 11))
         until_written(tmp_path, last_number(feed))
-        chunks = {key: feed.redis.dump(key) for key in feed.redis.scan_iter("access:*")}
+        chunks: dict[Any, Any] = {
+            key: feed.redis.dump(key) for key in feed.redis.scan_iter("access:*")
+        }
         with feed.redis.pipeline() as restoring:
             restoring.flushdb()
             for key, chunk in chunks.items():
