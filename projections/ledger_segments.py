@@ -181,7 +181,7 @@ def read_segment(conn: Connection, sealer: Sealer, segment: StoredSegment) -> Or
     for block in read_blocks(conn, segment, ORDER):
         digests.append(block.digest)
         order.append(opener.order(block))
-    if sum(len(part[0]) for part in order) != segment.records:
+    if not order or sum(len(part[0]) for part in order) != segment.records:
         raise segment.damaged("order blocks are missing or added")
     seqs, ordinals, at = (np.concatenate(column) for column in zip(*order, strict=True))
     records = np.empty(segment.records, LAYOUT)

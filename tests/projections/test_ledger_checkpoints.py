@@ -7,8 +7,11 @@ from datetime import datetime, timedelta
 
 import psycopg
 import pytest
+import zstandard
+from psycopg import sql
 
 from application.store.keyring import Keyring
+from application.store.ledger_places import checkpoint_place
 from application.store.reseal import reseal
 from application.store.sealing import Sealer
 from domain.credit import CreditPolicy
@@ -16,6 +19,7 @@ from projections.accounting import Position
 from projections.accounting_replay import refold
 from projections.credit_fold import CreditFold
 from projections.credit_policy import StandingPolicy
+from projections.credit_state import dump_state
 from projections.ledger_checkpoints import (
     Checkpoints,
     check_checkpoints,
@@ -132,6 +136,31 @@ def test_a_changed_checkpoint_is_named_and_not_begun_at(
         check_checkpoints(conn, checkpoints)
     assert str(MONDAY) in damaged.value.reason
     assert checkpoints.newest(conn) is None
+
+
+@pytest.mark.parametrize("part", ["sums", "states"])
+def test_another_content_sealed_in_its_place_is_named(
+    conn: psycopg.Connection,
+    owner: psycopg.Connection,
+    sealer: Sealer,
+    checkpoints: Checkpoints,
+    part: str,
+) -> None:
+    keep_days(conn)
+    compact_day(conn, sealer, MONDAY, now=NOW)
+    checkpoints.advance(conn, NOW)
+    other = CreditFold(seed=1)
+    forged = {
+        "sums": zstandard.ZstdCompressor().compress(gather_sums(other)),
+        "states": b"".join(dump_state(other)),
+    }[part]
+    column = sql.Identifier("sums" if part == "sums" else "state")
+    owner.execute(
+        sql.SQL("UPDATE ledger.checkpoints SET {} = %s").format(column),
+        [sealer.seal(forged, checkpoint_place(1, part))],
+    )
+    with pytest.raises(LedgerDamaged, match="not match"):
+        check_checkpoints(conn, checkpoints)
 
 
 def test_a_checkpoint_of_another_ledger_is_named(

@@ -292,6 +292,29 @@ def test_a_change_of_what_was_closed_is_found(
         check_closings(conn)
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("DELETE FROM ledger.blocks WHERE kind = 'sorted'", "sorted blocks are missing"),
+        ("DELETE FROM ledger.blocks WHERE kind = 'order'", "order blocks are missing"),
+        ("UPDATE ledger.segments SET digest = sha256('x')", "do not match its digest"),
+    ],
+)
+def test_blocks_that_are_not_those_of_their_segment_are_found_by_whoever_reads(
+    conn: psycopg.Connection,
+    owner: psycopg.Connection,
+    sealer: Sealer,
+    *,
+    change: str,
+    reason: str,
+) -> None:
+    keep(conn, spread_records(1_000, seed=10), [1_000])
+    compact_day(conn, sealer, MONDAY, now=NOW)
+    assert owner.execute(change.encode()).rowcount == 1
+    with pytest.raises(LedgerDamaged, match=reason):
+        verify_batches(conn, sealer=sealer)
+
+
 def test_blocks_without_keys_are_not_read(conn: psycopg.Connection, sealer: Sealer) -> None:
     keep(conn, spread_records(100, seed=11), [100])
     compact_day(conn, sealer, MONDAY, now=NOW)
