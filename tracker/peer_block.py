@@ -35,9 +35,10 @@ _PLACE_SIZE: Final = _BEFORE_RECORDS + RECORD_SIZE
 # torrent, peers, seeders, IPv4 seeders, peers with IPv4, seeders and leechers with IPv6
 _HEAD: Final = struct.Struct("<IIIIIII")
 
-# A tag of 8 bits meets one stranger in 256 peers; above, a dictionary is the faster one.
-_INDEX_ABOVE: Final = 256
-_INDEX_BELOW: Final = 128
+# A tag of 8 bits meets one stranger in 256 peers, at 0.1 us each. A dictionary finds at once
+# but takes 100 bytes a peer, so it is for the large swarms only.
+_INDEX_ABOVE: Final = 1_024
+_INDEX_BELOW: Final = 512
 _SHRINK_ABOVE: Final = 8
 _FOREVER: Final = 0xFFFF_FFFF
 

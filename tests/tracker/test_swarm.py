@@ -53,9 +53,9 @@ def test_members_of_a_swarm_that_grows_and_shrinks_are_found() -> None:
     chance = random.Random(5)
     swarms = Swarms(LIFE)
     model: dict[tuple[int, bytes], tuple[int, dict[int, bytes]]] = {}
-    for share in (0.7, 0.3, 0.6):
-        for _ in range(1_000):
-            client = (chance.randrange(1, 400), b"%020d" % chance.randrange(3))
+    for share, steps in ((0.95, 2_500), (0.02, 4_000), (0.6, 1_500)):
+        for _ in range(steps):
+            client = (chance.randrange(1, 900), b"%020d" % chance.randrange(3))
             swarm = swarms.find(TORRENT)
             slot = swarm.find(*client) if swarm is not None else -1
             assert (slot >= 0) == (client in model)
@@ -91,6 +91,8 @@ def check(swarms: Swarms, model: dict[tuple[int, bytes], tuple[int, dict[int, by
         seats = swarm.seats(client[0])
         assert slot in seats
         assert len(seats) == swarms.peers_of(client[0])
+        if slot % 16:
+            continue
         possible = {
             endpoint
             for other, (other_left, others) in model.items()
