@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -24,7 +26,7 @@ from tests.tracker.running_tracker import (
     running_tracker,
     torrent,
 )
-from tracker.http_server import HttpLimits
+from tracker.http_server import HttpLimits, counted_address
 from tracker.shard import ShardNumbers
 
 PATH = announce_path(general_key(1), 10)
@@ -166,6 +168,37 @@ def test_slow_request_and_idle_connection_are_dropped(tracker: RunningTracker) -
         assert slow.recv(1) == b""
         assert idle.recv(1) == b""
     assert body_of(request(tracker.port, PATH))[b"complete"] == 1
+
+
+def test_kept_connections_get_answers_at_once(connection: socket.socket) -> None:
+    started = time.monotonic()
+    for _ in range(20):
+        connection.sendall(get(PATH))
+        read_response(connection)
+    # Were they held back for a full packet (tcp(7), TCP_CORK), each would take 0.2 s.
+    assert time.monotonic() - started < 3
+
+
+def test_client_that_takes_no_answer_is_dropped(tracker: RunningTracker) -> None:
+    with socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        lazy.settimeout(10)
+        lazy.connect(("127.0.0.1", tracker.port))
+        with contextlib.suppress(OSError):
+            while tracker.service.counters.connections == 0 or lazy.send(get("/metrics") * 100):
+                lazy.settimeout(0.2)
+        eventually(lambda: open_connections(tracker) == 1, "the connection is kept")
+
+
+def open_connections(tracker: RunningTracker) -> int:
+    fields = json.loads(request(tracker.port, "/health").partition(b"\r\n\r\n")[2])
+    return int(fields["connections"])
+
+
+def test_one_ipv6_network_counts_as_one_address() -> None:
+    assert counted_address(bytes(range(16))) == bytes(range(8))
+    assert counted_address(bytes(4)) == bytes(4)
+    assert counted_address(b"") == b""
 
 
 def test_one_address_cannot_take_all_connections(tracker: RunningTracker) -> None:
