@@ -127,6 +127,14 @@ _TABLE = (
         highest=36_500,
     ),
     _number(
+        "creditMaxBytesPerSecond",
+        2**30,
+        "bytes a second",
+        "What one client can credit with one torrent; what it claims above is withheld.",
+        lowest=2**17,
+        highest=2**34,
+    ),
+    _number(
         "mutationsPerMinute",
         10,
         "changes",

@@ -158,6 +158,22 @@ class EventLog:
             self.open_private([recorded.envelope for recorded in found])
         return found, rows[-1].position if rows else after
 
+    def read_originator(self, originator_id: UUID, after: int) -> list[Recorded]:
+        """Every fact of one aggregate behind a position, in order; raises `UnknownTopic`."""
+        rows = self._rows(
+            "SELECT notification_id, originator_version, topic, state FROM log.events"
+            " WHERE originator_id = %b::uuid AND notification_id > %b::bigint"
+            " ORDER BY originator_version",
+            (originator_id, after),
+        )
+        return [
+            Recorded(
+                position=int(position),
+                envelope=self.mapper.envelope(originator_id, version, topic, state),
+            )
+            for position, version, topic, state in rows
+        ]
+
     def head(self) -> int:
         """The newest position; 0 for an empty log."""
         rows = self._rows("SELECT coalesce(max(notification_id), 0) FROM log.events")

@@ -11,12 +11,12 @@ import psycopg
 
 from application.store.log import EventLog
 from application.store.topics import registry
-from domain.credit import CreditPolicy
+from ops.container.credit import credit_policies
 from ops.container.process import database_url
 from ops.keyring_file import KeyringFile
 from ops.settings import Settings
 from ops.system import SystemEntropy
-from projections.credit_policy import PolicySource, StandingPolicy
+from projections.credit_policy import PolicySource
 from projections.engine import Projection
 from projections.registry import ALL
 from projections.verify import Tell, Verifier
@@ -64,7 +64,7 @@ def auditor(settings: Settings) -> Iterator[Auditor]:
             log=log,
             conninfo=conninfo,
             projections=ALL,
-            policies=StandingPolicy(CreditPolicy()),
+            policies=credit_policies(log),
             entropy=SystemEntropy(),
         )
     finally:

@@ -9,13 +9,13 @@ import structlog
 from dramatiq import Worker
 
 from application.address_keys import MonthKeys
-from domain.credit import CreditPolicy
 from interfaces.workers.access import AccessWorker
 from interfaces.workers.broker import make_broker
 from interfaces.workers.credit import CreditWorker
 from interfaces.workers.layouts import RedisLayouts
 from interfaces.workers.peer_stream import connect_stream
 from interfaces.workers.projections import ProjectionWorker, declare_project
+from ops.container.credit import credit_policies
 from ops.container.foundation import Foundation, access_publisher, foundation
 from ops.container.process import database_url, redis_url, stop_on_signals
 from ops.readiness import announce_ready
@@ -23,7 +23,6 @@ from ops.settings import Settings
 from ops.system import system_clock
 from projections.address_hashes import AddressHasher
 from projections.credit_fold import CreditFold
-from projections.credit_policy import StandingPolicy
 from projections.registry import ALL
 
 JOB_THREADS = 4
@@ -66,7 +65,7 @@ def credit_worker(base: Foundation) -> CreditWorker:
         conninfo=database_url(settings),
         layouts=RedisLayouts(client),
         head=base.log.head,
-        policies=StandingPolicy(CreditPolicy()),
+        policies=credit_policies(base.log),
         addresses=AddressHasher(MonthKeys(base.log.vault_create, base.entropy), seed=seed()),
         new_fold=lambda: CreditFold(seed=seed()),
         clock=system_clock,
