@@ -53,15 +53,27 @@ class Swarms:
         """Peers a member has in all swarms of this shard."""
         return self._members.get(account, 0)
 
-    def join(self, torrent: int, account: int, peer_id: bytes, now: int) -> tuple[Swarm, int]:
-        """Take a client into the swarm of a torrent; the answer is its swarm and its slot."""
+    def join(
+        self,
+        torrent: int,
+        account: int,
+        peer_id: bytes,
+        now: int,
+        *,
+        endpoint: bytes,
+        seeding: bool,
+    ) -> tuple[Swarm, int]:
+        """Take a client into the swarm of a torrent; the answer is its swarm and its slot.
+
+        `update` must follow with what the announce tells besides.
+        """
         swarm = self.by_torrent.get(torrent)
         if swarm is None:
             swarm = self.by_torrent[torrent] = Swarm(torrent)
             self._plan(swarm, now + self.life, now)
         self.peers += 1
         self._members[account] = self._members.get(account, 0) + 1
-        return swarm, swarm.add(account, peer_id, now)
+        return swarm, swarm.add(account, peer_id, now, endpoint=endpoint, seeding=seeding)
 
     def leave(self, swarm: Swarm, slot: int) -> Departed:
         """Take a peer out of its swarm."""
@@ -99,17 +111,21 @@ class Swarms:
         """
         loaded = at = 0
         view = memoryview(chunk)
+        end = len(view)
+        life, by_torrent = self.life, self.by_torrent
         accounts: list[int] = []
-        while at < len(view):
+        while at < end:
             swarm, at = Swarm.load(view, at)
-            loaded += swarm.size
-            if owns is not None and not owns(swarm.torrent):
+            torrent, size = swarm.torrent, swarm.size
+            loaded += size
+            if owns is not None and not owns(torrent):
                 continue
-            if swarm.torrent in self.by_torrent:
+            if torrent in by_torrent:
                 raise ValueError("a swarm is dumped twice")
-            self.by_torrent[swarm.torrent] = swarm
+            by_torrent[torrent] = swarm
             accounts += swarm.accounts()
-            self._plan(swarm, min(swarm.seen_between(0, swarm.size), default=now) + self.life, now)
+            seen = swarm.seen_between(0, size)
+            self._plan(swarm, (min(seen) if seen else now) + life, now)
         self._members.update(accounts)
         self.peers += len(accounts)
         return loaded
