@@ -161,7 +161,14 @@ class Logic:
         if ask.swarm is not None and leaving >= 0:
             self._counters.replaced += 1
             self._record_departed(at, self._swarms.leave(ask.swarm, leaving))
-        return self._swarms.join(ask.torrent, ask.account, ask.request.peer_id, ask.now)
+        return self._swarms.join(
+            ask.torrent,
+            ask.account,
+            ask.request.peer_id,
+            ask.now,
+            endpoint=endpoint,
+            seeding=ask.request.left == 0,
+        )
 
     def _reply(
         self,

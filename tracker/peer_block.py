@@ -1,17 +1,11 @@
-"""The peers of one swarm in one block of memory: tags, IPv4 endpoints, records.
-
-Three columns stand behind each other in the block: a tag of one byte a slot, by which a
-member is found without an index; compact IPv4 endpoints; records of 64 bytes. Slots are kept
-in three groups, seeders with an IPv4 endpoint first, then leechers with one, then peers that
-have none. So the endpoints of a side are one stretch, and a slot is also a place in it.
-Whoever leaves is replaced by the last of his group; a peer's slot may change with any call.
-"""
+"""The peers of one swarm: finding, adding, changing and removing them, and dumps of all."""
 
 from __future__ import annotations
 
 import struct
 from typing import Final, TypeVar
 
+from tracker.peer_places import BEFORE_RECORDS, INDEX_ABOVE, PLACE_SIZE, PeerPlaces
 from tracker.peer_record import (
     ACCOUNT_AT,
     BY_UDP,
@@ -25,66 +19,26 @@ from tracker.peer_record import (
     WORD,
     Peer,
 )
-from tracker.peer_ring import NO_SPOT, PeerRing, load_ring
+from tracker.peer_ring import NO_SPOT, load_ring
 from tracker.protocol.bencode import V4_SIZE, V6_SIZE
 from tracker.seat_index import NEXT_SEAT, SeatIndex
 
-_BEFORE_RECORDS: Final = 1 + V4_SIZE
-_PLACE_SIZE: Final = _BEFORE_RECORDS + RECORD_SIZE
-
 # torrent, peers, seeders, IPv4 seeders, peers with IPv4, seeders and leechers with IPv6
 _HEAD: Final = struct.Struct("<IIIIIII")
-
-# A tag of 8 bits meets one stranger in 256 peers, at 0.1 us each. A dictionary finds at once
-# but takes 100 bytes a peer, so it is for the large swarms only.
-_INDEX_ABOVE: Final = 1_024
-_INDEX_BELOW: Final = 512
 _SHRINK_ABOVE: Final = 8
-_FOREVER: Final = 0xFFFF_FFFF
-
 
 _Block = TypeVar("_Block", bound="PeerBlock")
 
 
-class PeerBlock:
-    """Storage of a swarm: finding, adding, changing and removing peers by slot."""
+class PeerBlock(PeerPlaces):
+    """Storage of a swarm; a peer is named by its slot, which may change with any call."""
 
-    __slots__ = (
-        "_block",
-        "_index",
-        "_leechers6",
-        "_room",
-        "_seeders4",
-        "_seeders6",
-        "_with4",
-        "oldest",
-        "seeders",
-        "size",
-        "torrent",
-    )
-
-    def __init__(self, torrent: int) -> None:
-        self.torrent = torrent
-        self.size = 0
-        self.seeders = 0
-        self.oldest = _FOREVER
-        """Lowest `seen` of peers that moved up, past a search from the top; see the wheel."""
-        self._seeders4 = 0
-        self._with4 = 0
-        self._room = 0
-        self._block = bytearray()
-        self._index: SeatIndex | None = None
-        # Most swarms see one family only, so rings are made when first needed.
-        self._seeders6: PeerRing | None = None
-        self._leechers6: PeerRing | None = None
-
-    def __len__(self) -> int:
-        return self.size
+    __slots__ = ()
 
     def find(self, account: int, peer_id: bytes) -> int:
         """The slot of a client, or -1. `peer_id` is 20 bytes."""
         block = self._block
-        records = self._room * _BEFORE_RECORDS
+        records = self._room * BEFORE_RECORDS
         wanted = peer_id + WORD.pack(account)
         if self._index is not None:
             slots = self._index.slots
@@ -106,7 +60,7 @@ class PeerBlock:
             return self._index.seats(account)
         found: list[int] = []
         block = self._block
-        first = self._room * _BEFORE_RECORDS + ACCOUNT_AT
+        first = self._room * BEFORE_RECORDS + ACCOUNT_AT
         wanted = WORD.pack(account)
         tag = account & 0xFF
         slot = block.find(tag, 0, self.size)
@@ -124,7 +78,7 @@ class PeerBlock:
     def state(self, slot: int) -> tuple[int, ...]:
         """What announces change of a peer: seen, key, up, down, left, interval, flags."""
         return STATE.unpack_from(
-            self._block, self._room * _BEFORE_RECORDS + slot * RECORD_SIZE + STATE_AT
+            self._block, self._room * BEFORE_RECORDS + slot * RECORD_SIZE + STATE_AT
         )
 
     def endpoints(self, slot: int) -> list[bytes]:
@@ -137,17 +91,22 @@ class PeerBlock:
             found.append(self._ring(self._flags(slot) & SEEDING).at(spot))
         return found
 
-    def seen_between(self, start: int, stop: int) -> list[int]:
-        """Second of the last announce of the slots from `start` to before `stop`."""
-        return self._words(start, stop, STATE_AT)
-
-    def add(self, account: int, peer_id: bytes, now: int) -> int:
-        """Take a client in; it is a leecher without endpoint until `update`."""
-        slot = self._open(with4=False, seeding=False)
-        self._block[slot] = account & 0xFF
+    def add(self, account: int, peer_id: bytes, now: int, *, endpoint: bytes, seeding: bool) -> int:
+        """Take a client in at its endpoint; `update` tells the rest."""
+        by_v4 = len(endpoint) == V4_SIZE
+        slot = self._open(with4=by_v4, seeding=seeding)
+        block = self._block
+        block[slot] = account & 0xFF
+        spot = NO_SPOT
+        if by_v4:
+            place = self._room + slot * V4_SIZE
+            block[place : place + V4_SIZE] = endpoint
+        else:
+            spot = self._ring(seeding).add(endpoint, slot)
         RECORD.pack_into(
-            self._block, self._record_at(slot), peer_id, account, NO_SPOT, now, 0, 0, 0, 0, 0, 0
+            block, self._record_at(slot), peer_id, account, spot, now, 0, 0, 0, 0, 0, seeding
         )
+        self.seeders += seeding
         if self._index is not None:
             self._index.enter(account, slot)
         return slot
@@ -174,7 +133,7 @@ class PeerBlock:
             slot = self._regroup(slot, endpoint, seeding=seeding)
         STATE.pack_into(
             self._block,
-            self._room * _BEFORE_RECORDS + slot * RECORD_SIZE + STATE_AT,
+            self._room * BEFORE_RECORDS + slot * RECORD_SIZE + STATE_AT,
             now,
             key,
             up,
@@ -201,7 +160,7 @@ class PeerBlock:
     def dump(self) -> bytes:
         """The swarm as bytes that `load` reads, without the room kept beside."""
         room, size, block = self._room, self.size, self._block
-        records = room * _BEFORE_RECORDS
+        records = room * BEFORE_RECORDS
         rings = [ring for ring in (self._seeders6, self._leechers6) if ring is not None]
         head = _HEAD.pack(
             self.torrent,
@@ -233,56 +192,19 @@ class PeerBlock:
         except struct.error:
             raise ValueError("a dumped swarm is torn") from None
         start = at + _HEAD.size
-        end = start + size * _PLACE_SIZE
+        end = start + size * PLACE_SIZE
         if not (seeders4 <= seeders <= size and seeders4 <= with4 <= size) or end > len(dumped):
             raise ValueError("a dumped swarm is torn")
         swarm = cls(torrent)
         swarm.size, swarm.seeders, swarm._room = size, seeders, size
         swarm._seeders4, swarm._with4 = seeders4, with4
         swarm._block = bytearray(dumped[start:end])
-        swarm._seeders6, end = load_ring(dumped, end, six[0])
-        swarm._leechers6, end = load_ring(dumped, end, six[1])
-        if size > _INDEX_ABOVE:
+        if any(six):
+            swarm._seeders6, end = load_ring(dumped, end, six[0])
+            swarm._leechers6, end = load_ring(dumped, end, six[1])
+        if size > INDEX_ABOVE:
             swarm._index = SeatIndex(swarm.accounts())
         return swarm, end
-
-    def accounts(self) -> list[int]:
-        """The account of each slot."""
-        return self._words(0, self.size, ACCOUNT_AT)
-
-    def _words(self, start: int, stop: int, offset: int) -> list[int]:
-        """One 4-byte field of the records from `start` to before `stop`."""
-        first = self._room * _BEFORE_RECORDS
-        with memoryview(self._block) as view:
-            records = view[first + start * RECORD_SIZE : first + stop * RECORD_SIZE]
-            return records.cast("I")[offset // 4 :: RECORD_SIZE // 4].tolist()
-
-    def _record_at(self, slot: int) -> int:
-        return self._room * _BEFORE_RECORDS + slot * RECORD_SIZE
-
-    def _flags(self, slot: int) -> int:
-        return self._block[self._record_at(slot) + FLAGS_AT]
-
-    def _word(self, slot: int, offset: int) -> int:
-        found: int = WORD.unpack_from(self._block, self._record_at(slot) + offset)[0]
-        return found
-
-    def _spot6(self, slot: int) -> int:
-        return self._word(slot, SPOT_AT)
-
-    def _endpoint4(self, slot: int) -> bytes:
-        at = self._room + slot * V4_SIZE
-        return bytes(self._block[at : at + V4_SIZE])
-
-    def _ring(self, seeding: int) -> PeerRing:
-        ring = self._seeders6 if seeding else self._leechers6
-        if ring is None:
-            ring = PeerRing()
-            if seeding:
-                self._seeders6 = ring
-            else:
-                self._leechers6 = ring
-        return ring
 
     def _renew6(self, slot: int, endpoint: bytes, *, seeding: bool) -> bool:
         """Put an IPv6 endpoint over the one a peer has on the same side; False if there is none."""
@@ -326,72 +248,3 @@ class PeerBlock:
         if self._index is not None:
             self._index.enter(account, slot)
         return slot
-
-    def _leave6(self, seeding: int, spot: int) -> None:
-        moved = self._ring(seeding).remove(spot)
-        if moved >= 0:
-            WORD.pack_into(self._block, self._record_at(moved) + SPOT_AT, spot)
-
-    def _open(self, *, with4: bool, seeding: bool) -> int:
-        """Make a free slot at the end of a group; the first of each later one gives way."""
-        if self.size == self._room:
-            self._resize(self.size + self.size // 8 + 1)
-        slot = self.size
-        if with4:
-            if self._with4 < slot:
-                self._move(self._with4, slot)
-            slot = self._with4
-            self._with4 += 1
-            if seeding:
-                if self._seeders4 < slot:
-                    self._move(self._seeders4, slot)
-                slot = self._seeders4
-                self._seeders4 += 1
-        self.size += 1
-        return slot
-
-    def _close(self, slot: int) -> None:
-        """Give a slot up; the last of its group and of each later one moves down."""
-        if slot < self._seeders4:
-            self._seeders4 -= 1
-            self._move(self._seeders4, slot)
-            slot = self._seeders4
-        if slot < self._with4:
-            self._with4 -= 1
-            self._move(self._with4, slot)
-            slot = self._with4
-        self.size -= 1
-        self._move(self.size, slot)
-
-    def _move(self, source: int, target: int) -> None:
-        """Bring a peer to a free slot."""
-        if source == target:
-            return
-        block, room = self._block, self._room
-        block[target] = block[source]
-        start, end = room + source * V4_SIZE, room + target * V4_SIZE
-        block[end : end + V4_SIZE] = block[start : start + V4_SIZE]
-        start, end = self._record_at(source), self._record_at(target)
-        block[end : end + RECORD_SIZE] = block[start : start + RECORD_SIZE]
-        if target > source:
-            self.oldest = min(self.oldest, self._word(target, STATE_AT))
-        spot = self._word(target, SPOT_AT)
-        if spot != NO_SPOT:
-            self._ring(self._flags(target) & SEEDING).owners[spot] = target
-        if self._index is not None:
-            self._index.move(self._word(target, ACCOUNT_AT), source, target)
-
-    def _resize(self, room: int) -> None:
-        before, old, size = self._block, self._room, self.size
-        block = bytearray(room * _PLACE_SIZE)
-        with memoryview(before) as view:
-            block[:size] = view[:size]
-            block[room : room + size * V4_SIZE] = view[old : old + size * V4_SIZE]
-            start, old_start = room * _BEFORE_RECORDS, old * _BEFORE_RECORDS
-            length = size * RECORD_SIZE
-            block[start : start + length] = view[old_start : old_start + length]
-        self._block, self._room = block, room
-        if self._index is None and size >= _INDEX_ABOVE:
-            self._index = SeatIndex(self.accounts())
-        elif self._index is not None and size < _INDEX_BELOW:
-            self._index = None

@@ -88,15 +88,18 @@ def apply_record(swarms: Swarms, record: PeerRecord) -> None:
         return
     now = record.at // 1_000_000
     up, down, left = record.up, record.down, record.left
+    address = record.address[12:] if record.family == 4 else record.address
+    endpoint = address + record.port.to_bytes(2, "big")
     if swarm is None or slot < 0:
-        swarm, slot = swarms.join(record.torrent, record.account, record.peer, now)
+        swarm, slot = swarms.join(
+            record.torrent, record.account, record.peer, now, endpoint=endpoint, seeding=left == 0
+        )
     elif record.flags & FLAG_LATE:
         known = swarm.peer(slot)
         up, down, left = known.up, known.down, known.left
-    address = record.address[12:] if record.family == 4 else record.address
     swarm.update(
         slot,
-        address + record.port.to_bytes(2, "big"),
+        endpoint,
         now,
         key=record.key,
         up=up,

@@ -29,7 +29,14 @@ def swarms_of(counts: Iterable[int]) -> Swarms:
     for torrent, count in enumerate(counts, start=1):
         for number in range(count):
             peer = torrent.to_bytes(4, "big") + number.to_bytes(16, "big")
-            swarm, slot = swarms.join(torrent, number + 1, peer, NOW - number % 3_000)
+            swarm, slot = swarms.join(
+                torrent,
+                number + 1,
+                peer,
+                NOW - number % 3_000,
+                endpoint=bytes([number % 251]) * V4,
+                seeding=number % 3 == 0,
+            )
             for width in (V4, V6)[: 1 + number % 2]:
                 slot = swarm.update(
                     slot,

@@ -22,9 +22,9 @@ def enter(
     peer_id = b"%020d" % number
     swarm = swarms.find(torrent)
     slot = swarm.find(number, peer_id) if swarm is not None else -1
-    if swarm is None or slot < 0:
-        swarm, slot = swarms.join(torrent, number, peer_id, now)
     told = endpoint or number.to_bytes(4, "big") + b"\x1a\xe1"
+    if swarm is None or slot < 0:
+        swarm, slot = swarms.join(torrent, number, peer_id, now, endpoint=told, seeding=left == 0)
     swarm.update(slot, told, now, key=1, up=2, down=3, left=left, interval=60, by_udp=True)
     return swarm
 
@@ -60,9 +60,11 @@ def test_members_of_a_swarm_that_grows_and_shrinks_are_found() -> None:
             slot = swarm.find(*client) if swarm is not None else -1
             assert (slot >= 0) == (client in model)
             if chance.random() < share:
-                if swarm is None or slot < 0:
-                    swarm, slot = swarms.join(TORRENT, *client, now=0)
                 left, endpoint = chance.randrange(2), chance.randbytes(chance.choice((6, 6, 18)))
+                if swarm is None or slot < 0:
+                    swarm, slot = swarms.join(
+                        TORRENT, *client, now=0, endpoint=endpoint, seeding=left == 0
+                    )
                 slot = swarm.update(
                     slot, endpoint, 0, key=0, up=0, down=0, left=left, interval=0, by_udp=False
                 )
@@ -113,7 +115,7 @@ def test_a_peer_id_that_another_member_copies_is_another_peer() -> None:
     swarms = Swarms(LIFE)
     # 1 and 257 share a tag.
     for account in (1, 257, 2):
-        swarms.join(TORRENT, account, b"%020d" % 0, 0)
+        swarms.join(TORRENT, account, b"%020d" % 0, 0, endpoint=bytes(6), seeding=False)
     swarm = swarms.find(TORRENT)
     assert swarm is not None
     found = [swarm.find(account, b"%020d" % 0) for account in (1, 257, 2)]
