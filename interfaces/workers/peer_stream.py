@@ -18,6 +18,10 @@ from tracker import wire
 
 FIRST_ID: Final = "0-0"
 _READ_ENTRIES: Final = 200
+_FEWEST_ENTRIES: Final = 20
+_MOST_ENTRIES: Final = 1_000
+"""An answer has as many entries as are wanted if they are like the last ones, in these bounds."""
+_FIRST_SIZE: Final = 100 * wire.RECORD_SIZE
 
 # Raise the counter of epochs to what the ledger holds at least.
 _RAISE: Final = """
@@ -88,6 +92,7 @@ class PeerStream:
         self.layout = layout
         self._shard = shard
         self.name = wire.stream_name(layout, shard)
+        self._entry_size = _FIRST_SIZE
         self._epoch = wire.epoch_name(layout, shard)
 
     def drain(self, after: str, limit: int) -> Drained | None:
@@ -99,7 +104,7 @@ class PeerStream:
         parts: list[bytes] = []
         ids: list[str] = []
         room = limit * wire.RECORD_SIZE
-        while room > 0 and (entries := self._read(ids[-1] if ids else after)):
+        while room > 0 and (entries := self._read(ids[-1] if ids else after, room)):
             for entry_id, fields in entries:
                 try:
                     packed = decode_entry(
@@ -116,9 +121,14 @@ class PeerStream:
                 room -= len(packed)
         return _gather(ids, parts) if parts else None
 
-    def _read(self, after: str) -> list[tuple[str, dict[bytes, bytes]]]:
-        reply: Any = self._client.xread({self.name: after}, count=_READ_ENTRIES)
-        return [(entry_id.decode(), fields) for _, read in reply for entry_id, fields in read]
+    def _read(self, after: str, room: int) -> list[tuple[str, dict[bytes, bytes]]]:
+        """Entries that hold about `room` bytes of records; others can follow in the next answer."""
+        count = max(_FEWEST_ENTRIES, min(_MOST_ENTRIES, room // self._entry_size + 1))
+        reply: Any = self._client.xread({self.name: after}, count=count)
+        entries = [(entry_id.decode(), fields) for _, read in reply for entry_id, fields in read]
+        sizes = [len(fields.get(wire.FIELD_RECORDS, b"")) for _, fields in entries]
+        self._entry_size = max([wire.RECORD_SIZE, *sizes]) if sizes else self._entry_size
+        return entries
 
     def rejoin(self, last_id: str, newest_at: int) -> int:
         """Number anew what stands before `last_id` though it is younger; gives how many entries.
