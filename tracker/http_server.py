@@ -113,14 +113,16 @@ class HttpServer:
             self._loop.watch(listener.fileno(), READABLE | EXCLUSIVE, self._accept)
 
     def stop_listening(self) -> None:
-        """Accept nothing more and drop connections that are between two requests."""
+        """Accept nothing more, answer what has arrived, drop connections between two requests."""
         for descriptor in self._listening:
             self._loop.forget(descriptor)
         self._listening.clear()
         for connection in list(self._connections.values()):
             connection.close = True
             if not connection.busy and not connection.outgoing:
-                self._drop(connection)
+                self._read(connection)
+                if not connection.busy and not connection.outgoing:
+                    self._drop(connection)
 
     def close(self) -> None:
         """Drop every connection."""
@@ -210,7 +212,7 @@ class HttpServer:
             usual = None if connection.proxied else read_usual_announce(received)
             if usual is not None:
                 request, passkey, kept = usual
-                connection.head = head = _KEPT if kept else _ENDING
+                connection.head = head = _KEPT if kept and not connection.close else _ENDING
                 self._announce(connection, head, request, passkey)
                 return
         connection.incoming += received
@@ -239,6 +241,8 @@ class HttpServer:
         except BadRequest as bad:
             self._fail(connection, bad.status)
             return
+        if connection.close:
+            head = head._replace(keep_alive=False)
         connection.head = head
         if connection.proxied:
             connection.client = self._proxies.client(connection.address, raw)

@@ -294,3 +294,31 @@ def test_keep_alive_requests_of_both_shards_are_answered_in_order(
             received += connection.recv(65536)
     counts = [int(part.partition(b"e")[0]) for part in received.split(b"8:completei")[1:]]
     assert counts == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
+
+
+def test_a_request_that_has_arrived_when_a_stop_begins_is_answered(
+    feed: Feed, redis_url: str
+) -> None:
+    target = announce_target(1, hash_of(0, 10))
+    asked = f"GET {target} HTTP/1.1\r\nHost: t\r\n\r\n".encode()
+    with (
+        running_shards(redis_url, 1) as shards,
+        socket.create_connection(("127.0.0.1", shards.port), timeout=10) as connection,
+    ):
+        connection.sendall(asked)
+        assert b"8:complete" in connection.recv(65536)
+        flag = shards.running[0].stop_flag
+
+        def send_and_stop() -> bool:
+            """Called by the tracker between two rounds of its loop."""
+            if not flag._flag:  # type: ignore[attr-defined]
+                connection.sendall(asked)
+                flag.set()
+            return True
+
+        flag.is_set = send_and_stop  # type: ignore[method-assign]
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert b"Connection: close" in received
