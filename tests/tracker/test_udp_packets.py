@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tracker.client_announces import HASH
@@ -19,6 +19,7 @@ from tracker.protocol.udp_packets import (
     PacketHead,
     parse_announce_packet,
     read_head,
+    read_passkey_option,
     write_announced,
     write_connected,
     write_error,
@@ -178,6 +179,28 @@ def test_any_options_give_a_key_or_a_refusal(options: bytes) -> None:
         "second_question_mark",
     }
     assert size <= 512
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 3), st.binary(max_size=3)), max_size=2),
+    st.sampled_from([b"", b"\0", b"\0\2", b"?", b"\1", b"\2\1?"]),
+)
+@settings(max_examples=500)
+def test_the_usual_option_is_read_like_any_other(
+    edits: list[tuple[int, int, bytes]], end: bytes
+) -> None:
+    options = url_options(b"/announce/" + b"0123456789abcdef" * 2) + end
+    for at, cut, piece in edits:
+        options = options[:at] + piece + options[at + cut :]
+    # After an option that says nothing there is no short way.
+    assert key_or_code(packet(options)) == key_or_code(packet(b"\x01" + options))
+
+
+def key_or_code(whole: bytes) -> bytes | str:
+    try:
+        return read_passkey_option(whole)
+    except Refusal as refusal:
+        return refusal.code
 
 
 @given(st.one_of(st.binary(max_size=200), st.binary(max_size=120).map(packet)))

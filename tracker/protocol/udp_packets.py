@@ -51,7 +51,7 @@ _END: Final = 0
 _NOTHING: Final = 1
 _URL: Final = 2
 _ANNOUNCE_PATH: Final = b"/announce/"
-# What libtorrent sends for an announce URL with the key in its path: one option and no end.
+# What libtorrent sends for an announce URL with the key in its path: one option.
 _USUAL_OPTION: Final = bytes((_URL, len(_ANNOUNCE_PATH) + PASSKEY_DIGITS)) + _ANNOUNCE_PATH
 _USUAL_SIZE: Final = ANNOUNCE_SIZE + len(_USUAL_OPTION) + PASSKEY_DIGITS
 
@@ -118,9 +118,10 @@ def read_passkey_option(packet: bytes) -> bytes:
     """
     if len(packet) == ANNOUNCE_SIZE:
         return b""
-    if len(packet) == _USUAL_SIZE and packet.startswith(_USUAL_OPTION, ANNOUNCE_SIZE):
-        usual = packet[_USUAL_SIZE - PASSKEY_DIGITS :]
-        if b"?" not in usual:
+    if packet.startswith(_USUAL_OPTION, ANNOUNCE_SIZE):
+        usual = packet[_USUAL_SIZE - PASSKEY_DIGITS : _USUAL_SIZE]
+        ends = len(packet) == _USUAL_SIZE or packet[_USUAL_SIZE : _USUAL_SIZE + 1] == b"\0"
+        if ends and b"?" not in usual:
             return usual
     path, _, query = read_url_options(packet, ANNOUNCE_SIZE).partition(b"?")
     in_path = path[len(_ANNOUNCE_PATH) :] if path.startswith(_ANNOUNCE_PATH) else b""
