@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from tracker.access_load import LoadedAccess, load_access
 from tracker.event_stream import Log
 from tracker.forwarding import ShardPlace
-from tracker.layouts import Layout, settle_layouts
+from tracker.layouts import Layout, known_layouts, settle_layouts
 from tracker.lease import ShardLease
 from tracker.rebuild import ShardRebuild
 from tracker.redis_link import RedisCalls
@@ -23,6 +23,8 @@ from tracker.wire import stream_name
 
 _PAUSE: Final = 0.1
 _FOLLOW_PAUSE: Final = 0.02
+_STAND_BY_PAUSE: Final = 0.25
+_HAND_OVER_SECONDS: Final = 30.0
 _TIMEOUT: Final = 5.0
 
 
@@ -133,8 +135,14 @@ class ShardStart:
             if not told:
                 told = True
                 prepared()
-            time.sleep(_FOLLOW_PAUSE)
+            # A hand-over takes a moment, a stand-by may wait for days.
+            waited = time.monotonic() - began
+            time.sleep(_FOLLOW_PAUSE if waited < _HAND_OVER_SECONDS else _STAND_BY_PAUSE)
             rebuild.follow(stop.is_set)
+        if known_layouts(calls)[-1:] != [layouts[-1]]:
+            # Made by another while we waited: this layout's streams are closed for ever.
+            lease.give_back(calls)
+            return None
         stream = stream_name(layout, shard)
         lease.fence(calls, stream, epoch)
         lost = False

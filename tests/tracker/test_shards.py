@@ -261,6 +261,20 @@ def test_a_new_layout_waits_for_the_trackers_of_the_old(feed: Feed, redis_url: s
     assert feed.redis.hgetall(wire.LAYOUTS) == {b"1": b"1"}
 
 
+def test_who_waited_for_a_shard_of_an_old_layout_begins_anew(feed: Feed, redis_url: str) -> None:
+    with running_shards(redis_url, 1) as shards:
+        shards.announce(1, hash_of(0, 10))
+        waiting = shards.start(0)
+        assert waiting.prepared.wait(10)
+        feed.redis.hset(wire.LAYOUTS, "2", 2)
+        shards.running[0].stop()
+        shards.running[0] = waiting
+        waiting.serves()
+        assert shards.health(0)["layout"] == 3
+        assert shards.announce(2, hash_of(0, 10))[b"complete"] == 2
+    assert [len(records(feed, layout, 0)) for layout in (1, 2, 3)] == [1, 0, 1]
+
+
 def test_a_closed_stream_takes_nothing_more(feed: Feed, redis_url: str) -> None:
     """Neither from the tracker that wrote it, nor into one that was never written."""
     with running_shards(redis_url, 2) as shards:
