@@ -101,8 +101,10 @@ def compact_day(
             raise DayOpen(f"{day} has no rows to compact.")
         first, last, total = bounds
         size = max(segment_records, _largest_batch(conn, first, last))
-        packing = _Packing(conn, sealer, day, size)
-        packing.fill(first, last, lambda done: progress("pack", done, total))
+        # Not kept: its arrays must be gone before the blocks are read back.
+        _Packing(conn, sealer, day, size).fill(
+            first, last, lambda done: progress("pack", done, total)
+        )
         try:
             _prove(conn, sealer, day, lambda done: progress("check", done, total))
         except LedgerDamaged:
