@@ -22,7 +22,7 @@ from tracker.swarms import Swarms
 from tracker.wire import StreamPoint, history_name, pack_points, snapshots_name
 
 _TIME_LIMIT: Final = 50
-"""Seconds a fork may take; less than the pause between two, so that there is one at a time."""
+"""Seconds a fork may take before it is ended."""
 _NICE: Final = 15
 _GO: Final = b"1"
 _UNKNOWN_FAULT: Final = 255

@@ -46,6 +46,7 @@ def run(settings: Settings) -> None:
         snapshots=SnapshotPlace(
             settings.storage.snapshot_dir,
             SnapshotKeys(keyring.active("snapshots").id, keyring.materials("snapshots")),
+            settings.tracker.snapshot_seconds,
         ),
     )
     service = TrackerService(config, sockets, udp_sockets, log=_log, links=links)
