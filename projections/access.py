@@ -41,6 +41,7 @@ from tracker.wire import (
 
 FIRST_EPOCH = 1
 """All passkey epochs of a new account start here (see `AccountRegistered`)."""
+_ROWS_A_FETCH: Final = 4_096
 HISTORY_UNBEGUN = "access_1:empty"
 
 DDL = """
@@ -320,6 +321,7 @@ def _entry(conn: Connection, kind: str, row: tuple[Any, ...]) -> Entry:
 def account_entries(conn: Connection) -> Iterator[AccountEntry]:
     """All accounts by number, read in portions; inside a transaction."""
     with conn.cursor("access_accounts", row_factory=tuple_row) as cursor:
+        cursor.itersize = _ROWS_A_FETCH
         cursor.execute(f"SELECT {_ACCOUNT_COLUMNS} FROM access_1.accounts ORDER BY number")
         for row in cursor:
             yield AccountEntry(*row)
@@ -328,6 +330,7 @@ def account_entries(conn: Connection) -> Iterator[AccountEntry]:
 def torrent_entries(conn: Connection) -> Iterator[TorrentEntry]:
     """All torrents by number, read in portions; inside a transaction."""
     with conn.cursor("access_torrents", row_factory=tuple_row) as cursor:
+        cursor.itersize = _ROWS_A_FETCH
         cursor.execute(
             "SELECT number, uploader, canonical, alias, state FROM access_1.torrents"
             " ORDER BY number"
