@@ -26,11 +26,11 @@ UsualAnnounce: TypeAlias = tuple[AnnounceRequest, bytes, bool]
 # libtorrent (qBittorrent, Deluge) and Transmission begin alike and differ in the order of the
 # rest. Totals of up to 18 digits are below their limits.
 _REQUEST: Final = re.compile(
-    rb"GET /announce/([0-9a-f]{32})\?info_hash=([^& \r\n]{20,60})&peer_id=([^& \r\n]{20,60})"
-    rb"&port=([0-9]{1,5})&uploaded=([0-9]{1,18})&downloaded=([0-9]{1,18})&left=([0-9]{1,18})"
-    rb"(?:&corrupt=[0-9]+)?(?:&numwant=([0-9]{1,4}))?&key=([0-9A-Fa-f]{1,8})"
-    rb"(?:&event=([a-z]+))?(?:&numwant=([0-9]{1,4}))?&compact=1(&no_peer_id=1)?"
-    rb"(?:&supportcrypto=1)?(?:&redundant=[0-9]+)?(?:&event=([a-z]+))? HTTP/1\.1(?=\r\n)"
+    rb"GET /announce/([0-9a-f]{32}+)\?info_hash=([^& \r\n]{20,60}+)&peer_id=([^& \r\n]{20,60}+)"
+    rb"&port=([0-9]{1,5}+)&uploaded=([0-9]{1,18}+)&downloaded=([0-9]{1,18}+)&left=([0-9]{1,18}+)"
+    rb"(?:&corrupt=[0-9]++)?+(?:&numwant=([0-9]{1,4}+))?+&key=([0-9A-Fa-f]{1,8}+)"
+    rb"(?:&event=([a-z]++))?+(?:&numwant=([0-9]{1,4}+))?+&compact=1(&no_peer_id=1)?+"
+    rb"(?:&supportcrypto=1)?+(?:&redundant=[0-9]++)?+(?:&event=([a-z]++))?+ HTTP/1\.1(?=\r\n)"
 )
 _HEADERS_KEPT: Final = 512
 
