@@ -86,13 +86,14 @@ def test_a_start_whose_lease_is_taken_meanwhile_begins_again(
         return keep(lease, calls, now)
 
     def log(event: str, **fields: object) -> None:
-        said.append((event, fields.get("why")))
-        stop.set()
+        if event == "tracker.waiting":
+            said.append(fields["why"])
+            stop.set()
 
     monkeypatch.setattr(ShardLease, "keep", taken_meanwhile)
     config = TrackerConfig(
         redis_url=redis_url, passkey_keys={}, connection_id_keys={}, own_process=False
     )
     TrackerService(config, [], [], log=log).run(stop, lambda: None)
-    assert said == [("tracker.waiting", "another process holds the shard")]
+    assert said == ["another process holds the shard"]
     client.close()
