@@ -10,7 +10,7 @@ from typing import Final
 ID_SIZE: Final = 8
 _MINUTE: Final = 60
 _ISSUED_KEPT: Final = 16_384
-"""Ids of the present minute that are remembered, as their owners come back with them at once."""
+"""Ids of one minute that are remembered, as their owners come back with them at once."""
 
 
 class ConnectionIds:
@@ -33,18 +33,18 @@ class ConnectionIds:
         self._clock = clock
         self._present = 0
         self._issued: dict[bytes, bytes] = {}
+        self._issued_before: dict[bytes, bytes] = {}
 
     @property
     def remembered(self) -> int:
         """Ids in memory at the moment."""
-        return len(self._issued)
+        return len(self._issued) + len(self._issued_before)
 
     def issue(self, address: bytes) -> bytes:
         """The id of an address (4 or 16 bytes) for this minute."""
         minute = int(self._clock()) // _MINUTE
         if minute != self._present or len(self._issued) >= _ISSUED_KEPT:
-            self._present = minute
-            self._issued.clear()
+            self._forget(minute)
         issued = self._issued.get(address)
         if issued is None:
             issued = self._issued[address] = self._id(0, minute, address)
@@ -54,12 +54,21 @@ class ConnectionIds:
         """Whether the id was issued to this address in this minute or the one before."""
         if hmac.compare_digest(self.issue(address), connection_id):
             return True
+        before = self._issued_before.get(address)
+        if before is not None and hmac.compare_digest(before, connection_id):
+            return True
         now = self._present
         return any(
             hmac.compare_digest(self._id(seed, minute, address), connection_id)
             for seed in range(len(self._seeds))
             for minute in (now, now - 1)
         )
+
+    def _forget(self, minute: int) -> None:
+        """Keep what was issued in the minute before this one only."""
+        if minute != self._present:
+            self._issued_before = self._issued if minute == self._present + 1 else {}
+        self._present, self._issued = minute, {}
 
     def _id(self, seed: int, minute: int, address: bytes) -> bytes:
         mac = self._seeds[seed].copy()

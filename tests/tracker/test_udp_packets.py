@@ -292,7 +292,15 @@ def test_remembered_ids_end_with_their_minute_and_their_number() -> None:
         ids.issue(number.to_bytes(4, "big"))
     assert ids.remembered <= 16_384
     clock.now += 60
-    assert ids.issue(A) != first
+    second = ids.issue(A)
+    assert second != first
     assert ids.proves(first, A)
+    for number in range(40_000):
+        ids.issue(number.to_bytes(4, "big"))
+    assert ids.remembered <= 2 * 16_384
     clock.now += 60
     assert not ids.proves(first, A)
+    assert ids.proves(second, A)
+    clock.now += 120
+    assert not ids.proves(second, A)
+    assert ids.remembered == 1
