@@ -141,7 +141,7 @@ def _row(
         runs=tuple(turn.rate for turn in ours),
         bounds=tuple(bounds),
         beside=(*beside, *(Beside(name=each.name, note=each.reason) for each in absent)),
-        note=_note(ours),
+        note="; ".join([_note(ours), *_ratios_by_cpu(ours, theirs)]),
         faults=sum(turn.measured.faults for turn in ours),
     )
 
@@ -160,6 +160,18 @@ def _note(turns: Sequence[Turn]) -> str:
         f"{cost:.1f} µs CPU an announce (by CPU {by_cpu:,.0f}/s), core {busy:.0%} the tracker's, "
         f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
     )
+
+
+def _ratios_by_cpu(ours: Sequence[Turn], theirs: dict[str, list[Turn]]) -> list[str]:
+    """What the ratios are where each tracker has a core of its own: a busy machine shares it out."""
+    found = []
+    for name, turns in theirs.items():
+        pairs = zip(ours, turns, strict=True)
+        ratio = statistics.median(
+            mine.by_cpu / (other.by_cpu or float("inf")) for mine, other in pairs
+        )
+        found.append(f"by CPU {ratio:.2f}× {name}")
+    return found
 
 
 def _faults_of(turns: Sequence[Turn]) -> str:
