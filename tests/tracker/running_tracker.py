@@ -17,6 +17,7 @@ from domain.passkeys import PasskeyScope, make_passkey
 from tracker import wire
 from tracker.service import TrackerConfig, TrackerService
 from tracker.shard import ShardNumbers
+from tracker.snapshot_folder import SnapshotPlace
 
 PASSKEY_KEY = bytes(range(32))
 CONNECTION_KEY = bytes(range(32, 64))
@@ -198,6 +199,7 @@ def running_tracker(
     numbers: ShardNumbers | None = None,
     *,
     more_sockets: Sequence[socket.socket] = (),
+    snapshots: SnapshotPlace | None = None,
 ) -> Iterator[RunningTracker]:
     """Run a tracker until the block ends; a failure of its thread fails the test.
 
@@ -210,6 +212,7 @@ def running_tracker(
         passkey_keys={KID: PASSKEY_KEY},
         connection_id_keys={1: CONNECTION_KEY},
         numbers=numbers or ShardNumbers(),
+        snapshots=snapshots,
         own_process=False,
     )
     events: list[tuple[str, dict[str, object]]] = []
