@@ -107,3 +107,12 @@ def test_a_key_belongs_to_its_caller(api: Api, admin: Browser, mona: Browser) ->
     admin.put(PATH, json={"siteTitle": "One"}, headers=key)
     reply = mona.put(PATH, json={"siteTitle": "Two"}, headers=key)
     assert (reply.status_code, reply.json()["siteTitle"]) == (200, "Two")
+
+
+def test_change_settings_takes_client_lists_and_explains_bad_ones(admin: Browser) -> None:
+    for text in ("-TR, -qB -lt A2-1-36-0-", ""):
+        reply = admin.put(PATH, json={"allowedClients": text})
+        assert (reply.status_code, reply.json()["allowedClients"]) == (200, text)
+    reply = admin.put(PATH, json={"deniedClients": "-XL, -"})
+    assert (reply.status_code, reply.json()["data"]["code"]) == (400, "setting_invalid")
+    assert reply.json()["message"].startswith("deniedClients: must list peer id prefixes of 2 to")
