@@ -8,12 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from ops.benchmarks.load import Generators, Load
 from ops.benchmarks.machine import this_machine
 from ops.benchmarks.page import benchmarks_page
 from ops.benchmarks.processes import BenchmarkFailed
 from ops.benchmarks.rows import Beside, Bound, Row, cells
+from ops.benchmarks.tracker_bench import command
 from tests.kit.programs import require_program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +32,16 @@ def bench(*options: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=120,
     )
+
+
+def refusal(*options: str) -> str:
+    """What is said of options nothing is measured with."""
+    program = typer.Typer()
+    program.command()(command)
+    # Wide enough that no line of the message is broken.
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(program, options)
+    assert done.exit_code == 2, done.output
+    return done.output
 
 
 def fixture(folder: Path) -> Path:
@@ -49,15 +62,16 @@ def test_a_row_is_measured_on_a_real_installation(tmp_path: Path) -> None:
 
 
 def test_an_unknown_row_is_refused_by_name() -> None:
-    done = bench("--rows=htttp")
-    assert done.returncode == 2
-    assert "htttp is no row" in done.stderr
+    assert "htttp is no row" in refusal("--rows=htttp")
 
 
 def test_the_page_is_not_written_from_a_part() -> None:
-    done = bench("--rows=memory", "--document")
-    assert done.returncode == 2
-    assert "needs all rows" in done.stderr or "holds all rows" in done.stderr
+    assert "holds all rows" in refusal("--rows=memory", "--document")
+    assert "holds all rows" in refusal("--quick", "--document")
+
+
+def test_one_minute_of_steady_load_has_nothing_to_be_compared_with() -> None:
+    assert "give 2 or more" in refusal("--steady=1")
 
 
 def test_the_generators_load_nobody_but_this_machine(tmp_path: Path) -> None:
