@@ -57,9 +57,10 @@ def main(
 
 if __name__ == "__main__":
     program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    name = "./ops/bench"
     if sys.argv[1:2] == ["tracker"]:
-        del sys.argv[1]
+        name += f" {sys.argv.pop(1)}"
         program.command()(tracker_bench.command)
     else:
         program.command()(main)
-    program()
+    program(prog_name=name)
