@@ -184,6 +184,15 @@ def test_a_large_swarm_is_looked_at_piece_by_piece() -> None:
     assert len(expire_all(swarms, 500 + LIFE + 60)) == staying
 
 
+def test_one_silent_peer_of_many_is_found_in_several_calls() -> None:
+    swarms, _ = filled(1, now=0)
+    for number in range(2, LOOKED_AT_A_CALL + 5_000):
+        enter(swarms, number, 500)
+    assert swarms.expire(LIFE + 60, 256) == []
+    assert swarms.looked_at == LOOKED_AT_A_CALL
+    assert [left.peer.account for left in expire_all(swarms, LIFE + 60)] == [1]
+
+
 def test_who_moves_up_during_a_search_is_not_forgotten() -> None:
     swarms, swarm = filled(3_000, now=0)
     silent, first, others = 2_999, 1, range(2, 2_999)
