@@ -9,9 +9,11 @@ from uuid import UUID
 import msgspec
 
 from application.bus import Handler, Unit
+from application.roles import load_role_book
 from application.sessions import last_address_of, record_close_sessions
 from domain import account_bans, address_bans, users
 from domain.address_bans import AddressBan, AddressBans
+from domain.roles import permissions_of
 
 _REASON_LIMIT: Final = address_bans.REASON_LIMIT
 
@@ -51,7 +53,7 @@ def handle_ban_account(unit: Unit, command: BanAccount) -> None:
     facts = account_bans.ban_account(
         account.id,
         current=account.ban if account.is_banned(unit.at) else None,
-        permissions=account.permissions,
+        permissions=permissions_of(account.roles, load_role_book(unit)),
         by=unit.actor.account,
         by_permissions=unit.actor.permissions,
         reason=command.reason,

@@ -11,6 +11,7 @@ from application import (
     moderation,
     passwords,
     profiles,
+    roles,
     sessions,
     site,
     taxonomy,
@@ -21,6 +22,7 @@ from application.bus import Handlers, TakenErrors
 
 HANDLERS: Handlers = {
     **users.HANDLERS,
+    **roles.HANDLERS,
     **account_bans.HANDLERS,
     **sessions.HANDLERS,
     **profiles.HANDLERS,

@@ -13,6 +13,8 @@ from application.bus import Actor, Handler, Unit
 from application.ports import EventLogPort, VaultErasure, VaultPut
 from domain import sessions, users
 from domain.account_bans import AccountRefused
+from domain.roles import ROLES, RoleBook, permissions_of
+from domain.roles import evolve as evolve_roles
 
 TOKEN_SIZE = 32
 """Random bytes of a session token; only its hash is kept."""
@@ -188,13 +190,13 @@ HANDLERS: dict[type, Handler] = {
 }
 
 
-def actor_of(account: users.Account, session: UUID) -> Actor:
-    """The account as the one who asks."""
+def actor_of(account: users.Account, session: UUID, book: RoleBook) -> Actor:
+    """The account as the one who asks, with what its roles permit now."""
     return Actor(
         account=account.id,
         number=account.number,
         username=account.username,
-        permissions=account.permissions,
+        permissions=permissions_of(account.roles, book),
         session=str(session),
     )
 
@@ -236,7 +238,9 @@ class Sessions:
         if account.is_banned(now):
             return None
         sign_in = SignIn(
-            actor=actor_of(account, kept.session),
+            actor=actor_of(
+                account, kept.session, self._log.load(ROLES, evolve_roles) or RoleBook()
+            ),
             session=kept.session,
             opened_at=kept.opened_at,
             seen_at=seen_at,

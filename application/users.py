@@ -1,4 +1,4 @@
-"""Registering accounts and giving them roles."""
+"""Registering accounts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 from application.bus import Handler, TakenErrors, Unit
 from application.invitations import use_invitation
 from application.password_proofs import VERIFIER_ID, VERIFIER_KIND, Verifier
+from application.roles import appoint_administrator
 from application.sessions import OpenSession, record_open_session
 from application.site import load_site
 from domain import site, users
@@ -58,14 +59,6 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
     is_first: bool
     roles: frozenset[str]
     starter_upload: int
-
-
-class GrantRole(msgspec.Struct, frozen=True, kw_only=True):
-    """Give an account a built-in role."""
-
-    account: UUID
-    role: str
-    reason: str
 
 
 def handle_register_account(unit: Unit, command: RegisterAccount) -> Registered:
@@ -124,6 +117,7 @@ def _recorded(
             site.SITE, found.version, site.found_site(found, command.account), actor=command.account
         )
         granted = users.grant_role(account, ADMINISTRATOR, reason="first account of the site")
+        appoint_administrator(unit, command.account, actor=command.account)
         facts = [*facts, *granted]
         account = users.account_after(command.account, facts)
     unit.record(command.account, 0, facts, actor=command.account)
@@ -139,17 +133,8 @@ def _recorded(
     return account
 
 
-def handle_grant_role(unit: Unit, command: GrantRole) -> None:
-    """Give it. Raises `AccountNotFound`, `RoleUnknown`."""
-    account = unit.load(command.account, users.evolve)
-    facts = users.grant_role(account, command.role, reason=command.reason)
-    if account is not None:
-        unit.record(command.account, account.version, facts)
-
-
 HANDLERS: dict[type, Handler] = {
     RegisterAccount: handle_register_account,
-    GrantRole: handle_grant_role,
 }
 TAKEN: TakenErrors = {
     "account.username": users.UsernameTaken,

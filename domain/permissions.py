@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -22,10 +22,3 @@ BUILT_IN: Mapping[str, frozenset[Permission]] = {
     MODERATOR: frozenset({Permission.CAN_MODERATE, Permission.CAN_UPLOAD_WITHOUT_MODERATION}),
 }
 """Permissions of the two roles every site has; they can't be edited or removed."""
-
-
-def permissions_of(roles: Iterable[str]) -> frozenset[str]:
-    """Union of what the built-in roles among `roles` permit, in the API's spelling."""
-    return frozenset(
-        permission.value for role in roles for permission in BUILT_IN.get(role, frozenset())
-    )

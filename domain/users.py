@@ -13,7 +13,6 @@ import msgspec
 from domain.account_bans import AccountBanned, AccountUnbanned, Ban
 from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from domain.kernel import Claim, Envelope, Fact
-from domain.permissions import BUILT_IN, permissions_of
 
 USERNAME = re.compile(r"[A-Za-z0-9_-]{3,20}")
 FOUNDER_INVITES = 10
@@ -42,12 +41,25 @@ class AccountRegistered(Fact, frozen=True):
 
 
 class AccountRoleGranted(Fact, frozen=True):
-    """An account was given a role: a built-in one by its word, any other by its id."""
+    """An account was given a role: a built-in one by its word, any other by its id.
+
+    `automatic` when the role's rule gave it, and may take it again.
+    """
 
     TOPIC: ClassVar[str] = "account.role_granted.1"
 
     role: str
     reason: str
+    automatic: bool
+
+
+class AccountRoleWithdrawn(Fact, frozen=True):
+    """A role was taken from an account; `automatic` when the role's rule took it."""
+
+    TOPIC: ClassVar[str] = "account.role_withdrawn.1"
+
+    role: str
+    automatic: bool
 
 
 class AccountPasswordChanged(Fact, frozen=True):
@@ -83,6 +95,7 @@ class AccountInviteRefunded(Fact, frozen=True):
 FACTS: tuple[type[Fact], ...] = (
     AccountRegistered,
     AccountRoleGranted,
+    AccountRoleWithdrawn,
     AccountPasswordChanged,
     AccountInvitesGranted,
     AccountInviteSpent,
@@ -139,18 +152,18 @@ class CurrentPasswordWrong(Unauthenticated):
     message = "Current password is incorrect"
 
 
-class RoleUnknown(Invalid):
-    """There is no such role."""
+class RoleNotHeld(NotFound):
+    """The account does not hold that role."""
 
-    code = "role_unknown"
-    message = "There is no such role."
+    code = "role_not_held"
+    message = "User does not have this role"
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """An account as decisions see it. Sizes are bytes, `invites` is what he may still give.
 
-    `password_changes` counts how often he replaced his password: what was proven or opened
-    under another count is void.
+    `automatic_roles` are those a rule gave. `password_changes` counts how often he replaced his
+    password: what was proven or opened under another count is void.
     """
 
     id: UUID
@@ -159,16 +172,13 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     username: str
     invites: int
     roles: frozenset[str] = frozenset()
+    automatic_roles: frozenset[str] = frozenset()
     password_changes: int = 0
     ban: Ban | None = None
 
     def is_banned(self, at: datetime) -> bool:
         """Whether he is shut out at `at`."""
         return self.ban is not None and self.ban.holds(at)
-
-    @property
-    def permissions(self) -> frozenset[str]:
-        return permissions_of(self.roles)
 
 
 def evolve(state: Account | None, envelope: Envelope) -> Account:
@@ -196,8 +206,8 @@ def _after(state: Account | None, account: UUID, version: int, fact: Fact) -> Ac
                 username=fact.username,
                 invites=fact.invites,
             )
-        case AccountRoleGranted(role=role), Account():
-            changed: dict[str, object] = {"roles": state.roles | {role}}
+        case AccountRoleGranted() | AccountRoleWithdrawn(), Account():
+            changed: dict[str, object] = _role_changes(state, fact)
         case AccountPasswordChanged(), Account():
             changed = {"password_changes": state.password_changes + 1}
         case AccountBanned(until=until, by_administrator=by_administrator), Account():
@@ -213,6 +223,16 @@ def _after(state: Account | None, account: UUID, version: int, fact: Fact) -> Ac
         case unknown, _:
             raise TypeError(f"not a fact of an account here: {type(unknown).__name__}")
     return msgspec.structs.replace(state, version=version, **changed)
+
+
+def _role_changes(
+    state: Account, fact: AccountRoleGranted | AccountRoleWithdrawn
+) -> dict[str, object]:
+    roles, by_rule = state.roles - {fact.role}, state.automatic_roles - {fact.role}
+    if isinstance(fact, AccountRoleGranted):
+        roles |= {fact.role}
+        by_rule |= {fact.role} if fact.automatic else frozenset()
+    return {"roles": roles, "automatic_roles": by_rule}
 
 
 def username_claim(username: str) -> Claim:
@@ -249,13 +269,32 @@ def register_account(
     ]
 
 
-def grant_role(account: Account | None, role: str, *, reason: str) -> list[Fact]:
-    """Give a built-in role; nothing when he holds it. Raises `AccountNotFound`, `RoleUnknown`."""
+def grant_role(
+    account: Account | None, role: str, *, reason: str, automatic: bool = False
+) -> list[Fact]:
+    """Give a role; nothing when he holds it. One a rule gave becomes his own when given by hand.
+
+    Raises `AccountNotFound`.
+    """
     if account is None:
         raise AccountNotFound()
-    if role not in BUILT_IN:
-        raise RoleUnknown()
-    return [] if role in account.roles else [AccountRoleGranted(role=role, reason=reason)]
+    if role in account.roles and (automatic or role not in account.automatic_roles):
+        return []
+    return [AccountRoleGranted(role=role, reason=reason, automatic=automatic)]
+
+
+def withdraw_role(account: Account | None, role: str, *, automatic: bool = False) -> list[Fact]:
+    """Take a role; a rule takes only what a rule gave.
+
+    Raises `AccountNotFound`, `RoleNotHeld`.
+    """
+    if account is None:
+        raise AccountNotFound()
+    if role not in account.roles:
+        raise RoleNotHeld()
+    if automatic and role not in account.automatic_roles:
+        return []
+    return [AccountRoleWithdrawn(role=role, automatic=automatic)]
 
 
 def change_password(account: Account, *, proven: int) -> list[Fact]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from application.users import GrantRole
+from application.roles import GrantRole
 from ops.api_client import ApiClient
 from ops.container.operator import Operator
 from ops.demo_content import (

@@ -17,6 +17,8 @@ from ops.event_sources import claim_kinds, raised_by, readers, readers_of_all
 from projections.engine import Projection
 
 HISTORY_ONLY: Mapping[str, str] = {
+    "administrator.appointed.1": "decides who is the last administrator; read models show roles",
+    "administrator.dismissed.1": "decides who is the last administrator; read models show roles",
     "account.password_changed.1": "verifiers are in the vault, and the fact tells auditors when",
     "session.closed.1": "live sessions are in the vault, and the fact tells auditors who left",
     "address_keys.destroyed.1": "the keys were in the vault, and the fact tells when they went",
@@ -109,6 +111,9 @@ def type_text(hint: Any) -> str:
         return f"list of {type_text(parts[0])}"
     if origin is dict:
         return f"map of {type_text(parts[0])} to {type_text(parts[1])}"
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        named = [f"{field.name}: {type_text(field.type)}" for field in msgspec.structs.fields(hint)]
+        return f"record of ({'; '.join(named)})"
     if hint not in _PLAIN:
         raise TypeError(f"{hint} has no words in the catalogue of events")
     return _PLAIN[hint]

@@ -12,18 +12,19 @@ from psycopg.rows import class_row, scalar_row
 
 from domain.account_bans import AccountBanned, AccountUnbanned
 from domain.kernel import Recorded
-from domain.permissions import ADMINISTRATOR, BUILT_IN, MODERATOR, Permission
 from domain.torrents import TorrentUploaded, TorrentWithdrawn
 from domain.users import (
     AccountInviteRefunded,
     AccountInvitesGranted,
     AccountInviteSpent,
     AccountRegistered,
-    AccountRoleGranted,
 )
+from projections import account_roles
+from projections.account_roles import fold_roles
 from projections.engine import Connection, Cursor
 
-DDL = """
+DDL = (
+    """
 CREATE TABLE accounts (
     id uuid PRIMARY KEY,
     number bigint NOT NULL UNIQUE,
@@ -38,13 +39,6 @@ CREATE TABLE accounts (
     created_at timestamptz NOT NULL
 );
 CREATE UNIQUE INDEX ON accounts (lower(username));
-CREATE TABLE roles (
-    account uuid NOT NULL,
-    role text COLLATE "C" NOT NULL,
-    granted_at timestamptz NOT NULL,
-    granted_by uuid,
-    PRIMARY KEY (account, role)
-);
 CREATE TABLE bans (
     account uuid PRIMARY KEY,
     reason text,
@@ -59,6 +53,8 @@ CREATE TABLE uploads (
     account uuid NOT NULL
 );
 """
+    + account_roles.DDL
+)
 
 
 class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,23 +76,14 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
-class AccountRoleRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A role an account holds; `granted_by` is None when a rule gave it."""
-
-    role: str
-    granted_at: datetime
-    granted_by: UUID | None
-
-
 class UsersProjection:
     """Accounts and the roles they hold, as they are now."""
 
     name = "users"
     version = 1
-    topics: frozenset[str] | None = frozenset(
+    topics: frozenset[str] | None = account_roles.TOPICS | frozenset(
         {
             AccountRegistered.TOPIC,
-            AccountRoleGranted.TOPIC,
             AccountBanned.TOPIC,
             AccountUnbanned.TOPIC,
             AccountInvitesGranted.TOPIC,
@@ -109,14 +96,14 @@ class UsersProjection:
     ddl = DDL
     keys: Mapping[str, tuple[str, ...]] = {
         "accounts": ("id",),
-        "roles": ("account", "role"),
+        **account_roles.KEYS,
         "bans": ("account",),
         "uploads": ("torrent",),
     }
 
     def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
         _accounts_registered(cursor, batch)
-        _account_roles_granted(cursor, batch)
+        fold_roles(cursor, batch)
         _account_invites_changed(cursor, batch)
         _accounts_banned(cursor, batch)
         _torrents_uploaded(cursor, batch)
@@ -147,49 +134,6 @@ def _accounts_registered(cursor: Cursor, batch: Sequence[Recorded]) -> None:
             """,
             [list(column) for column in zip(*rows, strict=True)],
         )
-
-
-def _account_roles_granted(cursor: Cursor, batch: Sequence[Recorded]) -> None:
-    rows = [
-        (
-            recorded.envelope.originator_id,
-            fact.role,
-            recorded.envelope.meta.at,
-            recorded.envelope.meta.actor,
-        )
-        for recorded in batch
-        if isinstance(fact := recorded.envelope.fact, AccountRoleGranted)
-    ]
-    if not rows:
-        return
-    cursor.execute(
-        """
-        INSERT INTO roles (account, role, granted_at, granted_by)
-        SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::uuid[])
-        """,
-        [list(column) for column in zip(*rows, strict=True)],
-    )
-    cursor.execute(
-        """
-        UPDATE accounts a SET
-            is_admin = %(administrator)s = ANY(held.roles),
-            is_moderator = %(moderator)s = ANY(held.roles),
-            can_upload_without_moderation = held.roles && %(upload)s::text[],
-            can_audit = held.roles && %(audit)s::text[]
-        FROM (
-            SELECT account, array_agg(role) AS roles FROM roles
-            WHERE account = ANY(%(accounts)s::uuid[]) GROUP BY account
-        ) AS held
-        WHERE a.id = held.account
-        """,
-        {
-            "accounts": sorted({row[0] for row in rows}),
-            "administrator": ADMINISTRATOR,
-            "moderator": MODERATOR,
-            "upload": _roles_with(Permission.CAN_UPLOAD_WITHOUT_MODERATION),
-            "audit": _roles_with(Permission.CAN_AUDIT),
-        },
-    )
 
 
 def _account_invites_changed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
@@ -279,10 +223,6 @@ def _count_uploads(cursor: Cursor, accounts: Sequence[UUID], *, sign: int) -> No
     )
 
 
-def _roles_with(permission: Permission) -> list[str]:
-    return sorted(role for role, permits in BUILT_IN.items() if permission in permits)
-
-
 def find_account(conn: Connection, account: UUID) -> AccountRow | None:
     """One account by id."""
     with conn.cursor(row_factory=class_row(AccountRow)) as cursor:
@@ -309,18 +249,6 @@ def find_account_by_name(conn: Connection, username: str) -> AccountRow | None:
             """,
             [username],
         ).fetchone()
-
-
-def list_account_roles(conn: Connection, account: UUID) -> list[AccountRoleRow]:
-    """The roles an account holds, oldest first."""
-    with conn.cursor(row_factory=class_row(AccountRoleRow)) as cursor:
-        return cursor.execute(
-            """
-            SELECT role, granted_at, granted_by FROM users_1.roles
-            WHERE account = %s ORDER BY granted_at, role LIMIT 100
-            """,
-            [account],
-        ).fetchall()
 
 
 def list_ended_bans(conn: Connection, at: datetime, limit: int) -> list[UUID]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Annotated, Any, cast
 from uuid import UUID, uuid5
 
+import msgspec
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyCookie, SecurityScopes
 from psycopg import Connection, OperationalError
@@ -131,6 +132,13 @@ class Call:
         if outcome.stale and session:
             self.services.freshness.remember(session, outcome.position)
         return outcome.result
+
+    def dispatch_next(self, command: Any) -> Any:
+        """Run one of several commands of this request: each is a step of its own."""
+        context = msgspec.structs.replace(
+            self.context, command=self.services.entropy.uuid(), request=None
+        )
+        return replace(self, context=context).dispatch(command)
 
     @property
     def _session(self) -> str | None:

@@ -15,9 +15,10 @@ from interfaces.http.deps import Commands, CurrentSignIn, Reads, SignedIn
 from interfaces.http.errors import refusals
 from interfaces.http.models import Instant, Line, Prose, Reply, StrictBody
 from interfaces.http.role_badges import RoleReply, role_replies
+from projections.account_roles import list_account_roles
 from projections.member_figures import find_member_figures, find_transfer
 from projections.profiles import find_profile
-from projections.users import find_account, list_account_roles
+from projections.users import find_account
 
 router = APIRouter(tags=["Profile"])
 

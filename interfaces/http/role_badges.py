@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from domain.permissions import ADMINISTRATOR, MODERATOR
 from interfaces.http.models import Instant, Reply
-from projections.users import AccountRoleRow
+from projections.account_roles import AccountRoleRow
 
-_BADGES = {
+BADGES = {
     ADMINISTRATOR: ("Administrator", "#dc2626", 100),
     MODERATOR: ("Moderator", "#2563eb", 50),
 }
@@ -34,14 +34,14 @@ def role_replies(held: Iterable[AccountRoleRow]) -> list[RoleReply]:
 
 
 def _badge(held: AccountRoleRow) -> RoleReply:
-    name, color, priority = _BADGES[held.role]
+    name, color, priority = BADGES.get(held.role, ("", "", 0))
     return RoleReply(
         id=held.role,
-        name=name,
-        color=color,
-        icon=None,
-        priority=priority,
-        show_as_badge=True,
+        name=held.name or name,
+        color=held.color or color,
+        icon=held.icon,
+        priority=priority if held.priority is None else held.priority,
+        show_as_badge=held.show_as_badge is not False,
         assigned_at=held.granted_at,
-        assigned_manually=held.granted_by is not None,
+        assigned_manually=not held.automatic,
     )

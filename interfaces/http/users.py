@@ -33,11 +33,12 @@ from interfaces.http.torrent_replies import (
     torrent_reply,
     viewer_of,
 )
+from projections.account_roles import list_account_roles
 from projections.follows import count_followers, is_following
 from projections.member_figures import Transfer, find_transfer
 from projections.profiles import find_profile
 from projections.torrent_lists import Browse, count_torrents, list_torrents
-from projections.users import AccountRow, find_account, list_account_roles
+from projections.users import AccountRow, find_account
 
 router = APIRouter(tags=["Users"])
 

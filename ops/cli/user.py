@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from application.users import GrantRole
+from application.roles import GrantRole
 from domain.errors import DomainError
 from ops.api_client import ApiClient, ApiRefused, read_torrent
 from ops.container.operator import operator

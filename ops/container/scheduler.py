@@ -17,6 +17,7 @@ from application.handlers import HANDLERS, TAKEN
 from application.invitations import ExpireInvitation
 from application.store.heads import sign_head
 from domain.site import SITE, UNFOUNDED, evolve
+from interfaces.role_rules import apply_role_rules
 from interfaces.workers.schedule import Scheduler, Task
 from ops.container.foundation import Foundation, foundation
 from ops.container.ledger import ledger_checkpoints
@@ -33,6 +34,7 @@ HEAD_SECONDS = 60
 PRUNE_SECONDS = 3600
 ADDRESS_KEYS_SECONDS = 6 * 3600
 LEDGER_SECONDS = 3600
+ROLE_RULES_SECONDS = 1800
 BANS_SECONDS = 30
 BANS_A_ROUND = 500
 INVITATIONS_SECONDS = 60
@@ -77,6 +79,13 @@ def tasks(base: Foundation) -> list[Task]:
             name="address_keys.destroy",
             seconds=ADDRESS_KEYS_SECONDS,
             do=lambda: dispatch(base, DestroyAddressKeys()),
+        ),
+        Task(
+            name="roles.apply_rules",
+            seconds=ROLE_RULES_SECONDS,
+            do=lambda: apply_role_rules(
+                base.reads.connection, lambda command: bool(dispatch(base, command)), system_clock()
+            ),
         ),
         Task(name="bans.end", seconds=BANS_SECONDS, do=lambda: end_bans(base)),
         Task(

@@ -22,7 +22,8 @@ from application.uploads import UploadTorrent
 from application.users import RegisterAccount
 from domain import moderation
 from domain.errors import Conflict, DomainError
-from domain.permissions import MODERATOR, permissions_of
+from domain.permissions import MODERATOR
+from domain.roles import RoleBook, permissions_of
 from tests.kit.torrents import torrent_file
 
 RACERS = 4
@@ -64,7 +65,10 @@ def make_moderator(bus: Bus, username: str) -> Actor:
         context(),
     )
     return Actor(
-        account=account, number=2, username=username, permissions=permissions_of([MODERATOR])
+        account=account,
+        number=2,
+        username=username,
+        permissions=permissions_of([MODERATOR], RoleBook()),
     )
 
 

@@ -14,11 +14,12 @@ from application import sessions as app_sessions
 from application.bus import Bus, Context
 from application.handlers import HANDLERS, TAKEN
 from application.password_proofs import Verifier
+from application.roles import GrantRole
 from application.sessions import CloseSession, OpenSession, Sessions, token_hash
 from application.store.keyring import Keyring
 from application.store.log import EventLog
 from application.store.topics import registry
-from application.users import GrantRole, RegisterAccount
+from application.users import RegisterAccount
 from domain.sessions import ABSOLUTE_LIFE, IDLE_LIFE, SessionClosed
 from domain.users import AccountNotFound
 

@@ -32,7 +32,8 @@ from application.uploads import (
 )
 from domain import torrents
 from domain.passkeys import PasskeyScope, passkey_matches
-from domain.permissions import MODERATOR, Permission, permissions_of
+from domain.permissions import MODERATOR, Permission
+from domain.roles import RoleBook, permissions_of
 from domain.taxonomy import CategoryInvalid
 from domain.torrents import TorrentExists, hash_claim
 from tests.kit.corpus import sample
@@ -150,7 +151,7 @@ def test_upload_torrent_passes_moderation_with_the_right_to(bus: Bus) -> None:
     role = frozenset({Permission.CAN_UPLOAD_WITHOUT_MODERATION.value})
     assert send(bus, actor(1), file=torrent_file("1")).status == "pending"
     assert send(bus, actor(2, role), file=torrent_file("2")).status == "accepted"
-    staff = permissions_of([MODERATOR])
+    staff = permissions_of([MODERATOR], RoleBook())
     assert send(bus, actor(3, staff), file=torrent_file("3")).status == "accepted"
 
 

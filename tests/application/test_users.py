@@ -14,12 +14,13 @@ import pytest
 from application.bus import Bus, Context
 from application.handlers import HANDLERS, TAKEN
 from application.password_proofs import Verifier
+from application.roles import GrantRole
 from application.sessions import token_hash
 from application.site import ChangeSettings
 from application.store.keyring import Keyring
 from application.store.log import EventLog
 from application.store.topics import registry
-from application.users import GrantRole, RegisterAccount, Registered, SetUpCodeRequired
+from application.users import RegisterAccount, Registered, SetUpCodeRequired
 from domain import site, users
 from domain.errors import DomainError
 from domain.invitations import InvitationInvalid
@@ -98,6 +99,7 @@ def test_register_account_founds_the_site(bus: Bus, log: EventLog) -> None:
     assert [envelope.fact.TOPIC for envelope in facts] == [
         "site.founded.1",
         "site.settings_changed.1",
+        "administrator.appointed.1",
         "account.registered.1",
         "account.role_granted.1",
         "session.opened.1",

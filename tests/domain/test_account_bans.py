@@ -10,13 +10,14 @@ import pytest
 from domain import account_bans
 from domain.account_bans import AccountUnbanned, Ban
 from domain.errors import DomainError
-from domain.permissions import ADMINISTRATOR, BUILT_IN, MODERATOR, permissions_of
+from domain.permissions import ADMINISTRATOR, BUILT_IN, MODERATOR
+from domain.roles import RoleBook, permissions_of
 
 MEMBER, STAFF = UUID(int=1), UUID(int=2)
 ADMIN, MOD, NOBODY = (
-    permissions_of([ADMINISTRATOR]),
-    permissions_of([MODERATOR]),
-    permissions_of([]),
+    permissions_of([ADMINISTRATOR], RoleBook()),
+    permissions_of([MODERATOR], RoleBook()),
+    permissions_of([], RoleBook()),
 )
 END = datetime(2026, 11, 1, tzinfo=UTC)
 BY_ADMIN = Ban(until=None, by_administrator=True)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import pytest
 
 from domain import users
-from domain.permissions import ADMINISTRATOR, MODERATOR, Permission, permissions_of
-from domain.users import AccountPasswordChanged, AccountRegistered, AccountRoleGranted
+from domain.permissions import ADMINISTRATOR, MODERATOR, Permission
+from domain.roles import RoleBook, permissions_of
+from domain.users import (
+    AccountPasswordChanged,
+    AccountRegistered,
+    AccountRoleGranted,
+    AccountRoleWithdrawn,
+)
 from tests.kit.domain import AN_ID, folded, given, refuses_foreign_facts
 
 REGISTERED = AccountRegistered(number=7, username="Alice", kid=4, starter_upload=5, invites=2)
-MADE_MODERATOR = AccountRoleGranted(role=MODERATOR, reason="helps")
+MADE_MODERATOR = AccountRoleGranted(role=MODERATOR, reason="helps", automatic=False)
 
 
 def test_register_account_records_number_name_and_what_he_starts_with() -> None:
@@ -39,12 +45,14 @@ def test_an_account_holds_the_permissions_of_its_roles() -> None:
     account = folded(users.evolve, REGISTERED)
     assert account is not None
     assert (account.id, account.number, account.username) == (AN_ID, 7, "Alice")
-    assert account.permissions == frozenset()
+    assert permissions_of(account.roles, RoleBook()) == frozenset()
     moderator = folded(users.evolve, REGISTERED, MADE_MODERATOR)
     assert moderator is not None
-    assert moderator.permissions == {"canModerate", "canUploadWithoutModeration"}
-    assert permissions_of([ADMINISTRATOR]) == {permission.value for permission in Permission}
-    assert permissions_of(["some-role-id"]) == frozenset()
+    rights = permissions_of(moderator.roles, RoleBook())
+    assert rights == {"canModerate", "canUploadWithoutModeration"}
+    every = {permission.value for permission in Permission}
+    assert permissions_of([ADMINISTRATOR], RoleBook()) == every
+    assert permissions_of(["some-role-id"], RoleBook()) == frozenset()
 
 
 def test_account_after_folds_facts_not_recorded_yet() -> None:
@@ -67,13 +75,33 @@ def test_grant_role_records_it_once() -> None:
     ).then()
 
 
-def test_grant_role_refuses_unknown_roles_and_accounts() -> None:
-    given(users.evolve, REGISTERED).when(
-        users.grant_role, "emperor", reason="why not"
-    ).then_refused(users.RoleUnknown)
+def test_grant_role_by_hand_keeps_what_a_rule_gave() -> None:
+    by_rule = AccountRoleGranted(role="r", reason="rule", automatic=True)
+    by_hand = AccountRoleGranted(role="r", reason="helps", automatic=False)
+    given(users.evolve, REGISTERED, by_rule).when(users.grant_role, "r", reason="helps").then(
+        by_hand
+    )
+    given(users.evolve, REGISTERED, by_hand).when(
+        users.grant_role, "r", reason="rule", automatic=True
+    ).then()
     given(users.evolve).when(users.grant_role, MODERATOR, reason="helps").then_refused(
         users.AccountNotFound
     )
+
+
+def test_withdraw_role_by_rule_takes_only_what_a_rule_gave() -> None:
+    by_rule = AccountRoleGranted(role="r", reason="rule", automatic=True)
+    by_hand = AccountRoleGranted(role="r", reason="helps", automatic=False)
+    given(users.evolve, REGISTERED, by_rule).when(users.withdraw_role, "r", automatic=True).then(
+        AccountRoleWithdrawn(role="r", automatic=True)
+    )
+    given(users.evolve, REGISTERED, by_rule, by_hand).when(
+        users.withdraw_role, "r", automatic=True
+    ).then()
+    given(users.evolve, REGISTERED, by_hand).when(users.withdraw_role, "r").then(
+        AccountRoleWithdrawn(role="r", automatic=False)
+    )
+    given(users.evolve, REGISTERED).when(users.withdraw_role, "r").then_refused(users.RoleNotHeld)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from application.roles import GrantRole
 from application.site import ChangeSettings
-from application.users import GrantRole
 from tests.kit.api import Api
 from tests.kit.browser import Browser
 

@@ -20,6 +20,7 @@ from domain.site import SITE, SiteFounded, SiteSettingsChanged
 from domain.site_settings import DEFAULTS
 from domain.users import AccountRegistered, AccountRoleGranted
 from projections import accounting, engine
+from projections.account_roles import list_account_roles
 from projections.engine import Connection, Projection, schema_of
 from projections.member_figures import Transfer, find_member_figures, find_transfer
 from projections.rebuild import rebuild
@@ -28,13 +29,15 @@ from projections.users import (
     UsersProjection,
     find_account,
     find_account_by_name,
-    list_account_roles,
 )
 from tests.projections.catalogue_story import START, Story, named
 
 OURS: tuple[Projection, ...] = (UsersProjection(), SiteProjection())
 FOUNDER = named(1, 1)
-TABLES = {"users": ("accounts", "roles", "uploads"), "site": ("settings", "founding")}
+TABLES = {
+    "users": ("accounts", "roles", "role_catalogue", "bans", "uploads"),
+    "site": ("settings", "founding"),
+}
 
 
 @pytest.fixture
@@ -67,10 +70,23 @@ def tell(log: EventLog) -> None:
         if version % 3 == 0:
             changes["registrationOpen"] = version % 2 == 0
         record(log, SITE, version, SiteSettingsChanged(changes=changes), actor=FOUNDER)
-    granted = AccountRoleGranted(role=ADMINISTRATOR, reason="first")
-    record(log, FOUNDER, 2, granted, AccountRoleGranted(role=MODERATOR, reason="too"))
-    record(log, named(1, 2), 2, AccountRoleGranted(role=MODERATOR, reason="helps"), actor=FOUNDER)
-    record(log, named(1, 3), 2, AccountRoleGranted(role=str(uuid4()), reason="other role"))
+    granted = AccountRoleGranted(role=ADMINISTRATOR, reason="first", automatic=False)
+    record(
+        log, FOUNDER, 2, granted, AccountRoleGranted(role=MODERATOR, reason="too", automatic=False)
+    )
+    record(
+        log,
+        named(1, 2),
+        2,
+        AccountRoleGranted(role=MODERATOR, reason="helps", automatic=False),
+        actor=FOUNDER,
+    )
+    record(
+        log,
+        named(1, 3),
+        2,
+        AccountRoleGranted(role=str(uuid4()), reason="other role", automatic=False),
+    )
 
 
 def catch_up(conn: Connection, log: EventLog, limit: int = 500) -> None:
