@@ -170,6 +170,28 @@ def test_a_full_buffer_costs_answers_and_no_time(client: socket.socket) -> None:
         assert len(pushed) == 2
 
 
+def test_what_the_system_wrote_into_the_headers_is_made_good(client: socket.socket) -> None:
+    calls = find_calls()
+    assert calls is not None
+    receive = calls[0]
+
+    def receive_and_shorten(descriptor: int, headers: int, *rest: object) -> int:
+        count: int = receive(descriptor, headers, *rest)
+        # As after datagrams without sender or control message.
+        ctypes.memset(headers + 8, 0, 4)
+        ctypes.memset(headers + 40, 0, 8)
+        return count
+
+    with bound("0.0.0.0") as server:
+        datagrams = BatchedDatagrams(server, receive_and_shorten, calls[1])
+        for host in ("127.0.0.8", "127.0.0.9"):
+            client.sendto(b"a", (host, server.getsockname()[1]))
+            (asked,) = drain(datagrams, 1)
+            assert asked.address == raw("127.0.0.3")
+            assert datagrams.send([(b"b", asked.where)]) == 0
+            assert client.recvfrom(64)[1][0] == host
+
+
 def test_answers_beyond_the_buffer_are_a_fault(client: socket.socket) -> None:
     with bound(V4) as server:
         datagrams = open_datagrams(server)

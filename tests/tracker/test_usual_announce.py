@@ -61,6 +61,8 @@ def test_usual_announces_are_read(query: str, headers: str) -> None:
     "received",
     [
         get(TRANSMISSION)[:-1],
+        get(TRANSMISSION, "")[:-2],
+        get(TRANSMISSION, "")[:-2] + b"\n",
         get(TRANSMISSION) + b"G",
         get(TRANSMISSION) * 2,
         get(TRANSMISSION, "\r\nContent-Length: 5"),

@@ -82,9 +82,10 @@ def read_usual_announce(received: bytes) -> UsualAnnounce | None:
 @lru_cache(maxsize=_HEADERS_KEPT)
 def _read_headers(rest: bytes) -> bool | None:
     """Whether the connection may stay open; None where these are not the whole headers."""
-    if rest.find(HEAD_END) != len(rest) - len(HEAD_END):
+    end = rest.find(HEAD_END)
+    if end < 0 or end + len(HEAD_END) != len(rest):
         return None
     try:
-        return stays_open(rest[: -len(HEAD_END)], old=False)
+        return stays_open(rest[:end], old=False)
     except BadRequest:
         return None
