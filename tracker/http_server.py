@@ -222,7 +222,8 @@ class HttpServer:
         """Requests that came in one piece with an earlier one; in turn, as they nest no calls."""
         while self._ready:
             connection = self._ready.pop()
-            if connection.descriptor >= 0:
+            # One that was read again this round has begun with its next request already.
+            if connection.descriptor >= 0 and not (connection.busy or connection.outgoing):
                 connection.deadline = self._loop.now + self._limits.header_seconds
                 self._serve(connection)
 

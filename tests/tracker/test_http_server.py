@@ -9,10 +9,12 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
 
+from tests.tracker.announcer import Announcer
 from tests.tracker.running_tracker import (
     Feed,
     RunningTracker,
@@ -26,7 +28,14 @@ from tests.tracker.running_tracker import (
     running_tracker,
     torrent,
 )
-from tracker.http_server import HttpLimits, counted_address
+from tracker.counters import Counters
+from tracker.event_loop import READABLE, EventLoop
+from tracker.event_stream import EventStream
+from tracker.http_connection import HttpConnection
+from tracker.http_pages import HttpPages
+from tracker.http_server import HttpLimits, HttpServer, counted_address
+from tracker.outlets import Outlet
+from tracker.proxies import TrustedProxies
 from tracker.shard import ShardNumbers
 
 PATH = announce_path(general_key(1), 10)
@@ -101,6 +110,74 @@ def test_requests_in_one_piece_are_answered_in_turn(connection: socket.socket) -
     assert all(b"Invalid passkey" in body for body in bodies[1:6])
     assert bodies[6].startswith(b"{")
     assert b"complete" in bodies[7]
+
+
+class HeldAnswers:
+    """Stands for the stream, so that a test chooses when records are durable."""
+
+    def outlet(
+        self,
+        deliver: Callable[[list[HttpConnection]], None],
+        refuse: Callable[[list[HttpConnection]], None],
+    ) -> Outlet[HttpConnection]:
+        self.made = Outlet(deliver, refuse)
+        return self.made
+
+
+def test_no_announce_is_taken_before_the_one_ahead_is_answered() -> None:
+    """An answer is out and the next request has come in one piece with the one before it; more
+    comes in the same round. Two in work at once would share one prepared answer: one would be
+    lost, and one could leave before its record is durable.
+    """
+    loop, stream, announcer = EventLoop(), HeldAnswers(), Announcer()
+    server = HttpServer(
+        loop,
+        logic=announcer.logic,
+        stream=cast("EventStream", stream),
+        limits=LIMITS,
+        counters=Counters(),
+        pages=cast("HttpPages", None),
+        proxies=TrustedProxies(),
+    )
+    reading, writing = os.pipe()
+
+    def deliver(_descriptor: int, _bits: int) -> None:
+        os.read(reading, 1)
+        stream.made.take().deliver()
+
+    def taken() -> bool:
+        loop.run_round()
+        return len(stream.made) > 0
+
+    loop.watch(reading, READABLE, deliver)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server.listen([listener])
+        with socket.create_connection(listener.getsockname(), timeout=10) as client:
+            client.sendall(get(PATH))
+            eventually(taken, "not taken")
+            os.write(writing, b"1")
+            loop.run_round()
+            assert read_response(client)[1] == b""
+            client.sendall(get(PATH) * 2)
+            eventually(taken, "not taken")
+            # Nothing happens, so that events come in the order of their causes from here on.
+            loop.run_round()
+            os.write(writing, b"1")
+            client.sendall(get(PATH))
+            loop.run_round()
+            assert len(stream.made) == 1
+            assert len(announcer.sink.records) == 3
+            for _ in range(2):
+                os.write(writing, b"1")
+                loop.run_round()
+            rest = b""
+            for _ in range(3):
+                response, rest = read_response(client, rest)
+                assert b"complete" in response
+        server.close()
+    loop.close()
+    os.close(reading)
+    os.close(writing)
 
 
 def test_many_small_requests_in_one_piece(tracker: RunningTracker) -> None:
