@@ -31,6 +31,8 @@ from tracker.shard_map import owner_of
 
 _READ_SIZE: Final = 1 << 18
 _RETRY_SECONDS: Final = 0.25
+_OUTGOING_LIMIT: Final = 1 << 21
+"""A shard that leaves this many bytes unread hangs, or starts; it would find old questions only."""
 _NUMBERS: Final = 1 << 32
 
 
@@ -183,7 +185,11 @@ class _ShardLink:
 
     def ask(self, kind: int, body: bytes, answer: RelayedAnswer) -> None:
         """Send after this round. Raises Refusal while the shard is away or has too much to do."""
-        if self._away or len(self._asked) >= self._pending:
+        if (
+            self._away
+            or len(self._asked) >= self._pending
+            or len(self._outgoing) >= _OUTGOING_LIMIT
+        ):
             raise unavailable()
         self._number = number = (self._number + 1) % _NUMBERS
         frame = pack_frame(kind, number, body)
