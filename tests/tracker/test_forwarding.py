@@ -46,7 +46,7 @@ def test_questions_to_a_shard_that_takes_none_are_bounded(folder: Path) -> None:
         pending=100,
         seconds=0.0,
         counters=Counters(),
-        log=lambda _event, **_fields: None,
+        log=lambda event, **fields: None,
     )
     question = ForwardedScrape([hash_of(1, 1)] * 74, b"k" * 32, bytes(4), PROTOCOL_HTTP)
     with open_shard_link(folder, 1):
