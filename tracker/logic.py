@@ -112,8 +112,11 @@ class Logic:
         return self._take_in(ask, at, protocol)
 
     def expire(self) -> None:
-        """Drop some of the peers that fell silent, and record it."""
-        if not self._sink.accepting:
+        """Drop some of the peers that fell silent, and record it.
+
+        How long one may be silent is a rule of the site, so that has to be known.
+        """
+        if not (self._sink.accepting and self._access.loaded):
             return
         at = self._clock()
         self._swarms.life = self._access.rules.peer_life

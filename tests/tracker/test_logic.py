@@ -78,6 +78,21 @@ def ports(answer: Answer) -> set[int]:
     return {int.from_bytes(raw[i + 4 : i + 6], "big") for i in range(0, len(raw), 6)}
 
 
+def test_nobody_is_dropped_before_the_rules_are_known(tracker: Announcer) -> None:
+    """A site's longer interval lets peers be silent for longer than the rules at a start do."""
+    tracker.announce()
+    tracker.access.loaded = False
+    tracker.now += Rules().peer_life + 120
+    tracker.logic.expire()
+    assert tracker.swarms.peers == 1
+    tracker.access.rules, tracker.access.loaded = Rules(interval=3600), True
+    tracker.logic.expire()
+    assert tracker.swarms.peers == 1
+    tracker.now += Rules(interval=3600).peer_life
+    tracker.logic.expire()
+    assert tracker.swarms.peers == 0
+
+
 def test_numwant_is_bounded(tracker: Announcer) -> None:
     tracker.access.rules = Rules(numwant_default=2, numwant_max=3)
     for number in range(1, 8):
