@@ -67,6 +67,8 @@ class AccessFeed:
         self._again_at = 0.0
         self._heard_at = loop.now
         self._doubts = 0
+        self._adopted = False
+        """Whether there is something to follow from that may be old."""
         loop.on_tick(self._tick)
 
     @property
@@ -75,12 +77,15 @@ class AccessFeed:
         return self._loop.now - self._heard_at
 
     def adopt(self, loaded: LoadedAccess) -> None:
-        """Begin with what a start has loaded; the link then follows from there."""
+        """Begin with what a start has loaded; the link then follows from there.
+
+        It counts as loaded once it has caught up: a start that waited for the lease may have read
+        it days ago, and who was banned since must not get in.
+        """
         self.table, self.seq, self._source = loaded.table, loaded.seq, loaded.source
         self._got_rules(loaded.rules)
         self._got_addresses(loaded.addresses)
-        self.loaded = True
-        self._log("access.loaded", seq=self.seq)
+        self._adopted = True
 
     def attach(self, link: RedisLink) -> None:
         """Use this link; its owner calls `link_up` and `link_down`."""
@@ -89,7 +94,7 @@ class AccessFeed:
     def link_up(self) -> None:
         """Go on where we were; the first read shows a gap if there is one."""
         self._again_at = 0.0
-        if self.loaded:
+        if self.loaded or self._adopted:
             self._follow()
         else:
             self._load()
@@ -104,6 +109,7 @@ class AccessFeed:
             self._link.request(pack_command(*words), on_reply)
 
     def _load(self) -> None:
+        self._adopted = False
         self._keys.clear()
         self._chunks = {ACCESS_ACCOUNTS: set(), ACCESS_TORRENTS: set()}
         self._ask(self._got_seq, "MGET", ACCESS_SEQ, ACCESS_SOURCE)
@@ -192,13 +198,14 @@ class AccessFeed:
             self._load()
 
     def _follow(self) -> None:
+        # Who has to catch up first does not wait for a change that may never come.
+        patience = ("BLOCK", FOLLOW_MILLISECONDS) if self.loaded else ()
         self._ask(
             self._got_changes,
             "XREAD",
             "COUNT",
             _CHANGES_A_READ,
-            "BLOCK",
-            FOLLOW_MILLISECONDS,
+            *patience,
             "STREAMS",
             ACCESS_CHANGES,
             f"{self.seq}-0",
@@ -257,6 +264,9 @@ class AccessFeed:
             self._doubts = 0
             self._restart("the published sequence is not ours")
             return
+        if not self.loaded and not self._doubts:
+            self.loaded = True
+            self._log("access.loaded", seq=self.seq)
         self._follow()
 
     def _apply_all(self, entries: list[Reply]) -> None:
