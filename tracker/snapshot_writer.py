@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 from tracker.event_loop import EventLoop
@@ -26,7 +27,7 @@ _TIME_LIMIT: Final = 50
 _NICE: Final = 15
 _GO: Final = b"1"
 _UNKNOWN_FAULT: Final = 255
-_HIGHEST_DESCRIPTOR: Final = 1 << 30
+_DESCRIPTORS: Final = Path("/proc/self/fd")
 _STATED_SECONDS: Final = 300
 """How much longer than a peer's life a statement holds; behind that no snapshot is of use."""
 
@@ -285,8 +286,9 @@ def _leave_parent(told: int) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
+    highest = highest_descriptor()
     os.closerange(0, told)
-    os.closerange(told + 1, _HIGHEST_DESCRIPTOR)
+    os.closerange(told + 1, highest + 1)
     if told > 2:
         # What the interpreter may print must not end up in a file of ours.
         null = os.open(os.devnull, os.O_RDWR)
@@ -296,6 +298,15 @@ def _leave_parent(told: int) -> None:
     os.nice(_NICE)
     # A collection would write to every object, and so copy the whole memory.
     gc.disable()
+
+
+def highest_descriptor() -> int:
+    """The highest descriptor that is open here. Raises OSError.
+
+    The system's limit says less, as it may be none: to close what is below it one by one, as
+    Linux before 5.9 has to, takes minutes.
+    """
+    return max(int(path.name) for path in _DESCRIPTORS.iterdir())
 
 
 def _reason(code: int) -> str:

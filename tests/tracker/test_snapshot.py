@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from tracker.snapshot import SnapshotHead, SnapshotKeys, UnusableSnapshot
 from tracker.snapshot_folder import SnapshotFolder, SnapshotPlace
+from tracker.snapshot_writer import highest_descriptor
 from tracker.swarms import Swarms
 
 KEYS = SnapshotKeys(7, {6: bytes(32), 7: bytes(range(32))})
@@ -209,3 +212,15 @@ def test_tidy_removes_what_nobody_finishes_and_old_layouts(tmp_path: Path) -> No
     folder.tidy(NOW - 100)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
     SnapshotFolder(SnapshotPlace(tmp_path / "missing", KEYS), 2, 1).tidy(NOW)
+
+
+def test_a_fork_closes_what_is_open_and_not_all_there_could_be() -> None:
+    """Where the system closes no range at once, a range of 2^30 takes longer than a fork may."""
+    before = highest_descriptor()
+    with socket.socket() as one:
+        copy = fcntl.fcntl(one, fcntl.F_DUPFD, before + 100)
+        try:
+            assert highest_descriptor() == copy == before + 100
+        finally:
+            os.close(copy)
+    assert highest_descriptor() < copy
