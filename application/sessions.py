@@ -10,11 +10,14 @@ from uuid import UUID
 import msgspec
 
 from application.bus import Actor, Handler, Unit
+from application.factors import SCOPE_SETTING, is_demanded, load_factors
 from application.ports import EventLogPort, VaultErasure, VaultPut
 from domain import sessions, users
 from domain.account_bans import AccountRefused
 from domain.roles import ROLES, RoleBook, permissions_of
 from domain.roles import evolve as evolve_roles
+from domain.site import SITE, UNFOUNDED
+from domain.site import evolve as evolve_site
 
 TOKEN_SIZE = 32
 """Random bytes of a session token; only its hash is kept."""
@@ -46,12 +49,16 @@ class LiveSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignIn(msgspec.Struct, frozen=True, kw_only=True):
-    """A live session: who, and since when."""
+    """A live session: who, and since when.
+
+    `lacks_factor` when the site wants a second factor of him, and he has none.
+    """
 
     actor: Actor
     session: UUID
     opened_at: datetime
     seen_at: datetime
+    lacks_factor: bool = False
 
 
 class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,13 +244,13 @@ class Sessions:
             return None
         if account.is_banned(now):
             return None
+        actor = actor_of(account, kept.session, self._log.load(ROLES, evolve_roles) or RoleBook())
         sign_in = SignIn(
-            actor=actor_of(
-                account, kept.session, self._log.load(ROLES, evolve_roles) or RoleBook()
-            ),
+            actor=actor,
             session=kept.session,
             opened_at=kept.opened_at,
             seen_at=seen_at,
+            lacks_factor=self._lacks_factor(actor),
         )
         # What was read before a revocation may be what it ended: not to be believed later.
         if revocations == self._revocations:
@@ -281,6 +288,12 @@ class Sessions:
         for hashed, (_until, sign_in) in list(self._cache.items()):
             if sign_in.actor.account == account:
                 self._cache.pop(hashed, None)
+
+    def _lacks_factor(self, actor: Actor) -> bool:
+        scope = (self._log.load(SITE, evolve_site) or UNFOUNDED).setting(SCOPE_SETTING)
+        return (
+            is_demanded(scope, actor.permissions) and not load_factors(self._log, actor.account).any
+        )
 
     def _seen(self, owner: UUID, hashed: str, kept: KeptSession, now: datetime) -> datetime:
         """When the session was last used; notes this use when that is a while ago."""

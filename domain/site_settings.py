@@ -111,6 +111,13 @@ _TABLE = (
         choices=("public", "members"),
         meaning="Who may see the torrents.",
     ),
+    Setting(
+        key="require2FAScope",
+        kind=str,
+        default="off",
+        choices=("off", "staff", "all"),
+        meaning="Who must have a second factor; without one he gets to set one up and no further.",
+    ),
     _number(
         "addressLinkDays",
         60,

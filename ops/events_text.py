@@ -16,7 +16,21 @@ from domain.kernel import Fact, Private
 from ops.event_sources import claim_kinds, raised_by, readers, readers_of_all
 from projections.engine import Projection
 
+_FACTORS = "factors are decided from their own facts; auditors see what was done when"
 HISTORY_ONLY: Mapping[str, str] = {
+    "totp.prepared.1": _FACTORS,
+    "totp.enabled.1": _FACTORS,
+    "totp.disabled.1": _FACTORS,
+    "totp.code_accepted.1": _FACTORS,
+    "recovery_codes.replaced.1": _FACTORS,
+    "recovery_code.used.1": _FACTORS,
+    "security_key.registered.1": _FACTORS,
+    "security_key.removed.1": _FACTORS,
+    "security_key.used.1": _FACTORS,
+    "security_key.suspected.1": _FACTORS,
+    "device.trusted.1": _FACTORS,
+    "device.distrusted.1": _FACTORS,
+    "device_trust.switched.1": _FACTORS,
     "administrator.appointed.1": "decides who is the last administrator; read models show roles",
     "administrator.dismissed.1": "decides who is the last administrator; read models show roles",
     "account.password_changed.1": "verifiers are in the vault, and the fact tells auditors when",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hmac
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AliasChoices, Field, model_validator
 
+from application.factors import SCOPE_SETTING, load_factors
 from application.password_proofs import Verifier
+from application.second_factor import require_admitted
 from application.sessions import TOKEN_SIZE, CloseSession, OpenSession, token_hash
 from application.users import RegisterAccount, Registered
 from domain.errors import Conflict, Forbidden, Invalid, Unauthenticated
@@ -25,9 +27,9 @@ from interfaces.http.deps import (
     ReadAccess,
     Reads,
     Services,
-    SignedIn,
 )
 from interfaces.http.errors import refusals
+from interfaces.http.half_sessions import HalfOrSignedIn, is_trusted_device, open_half_session
 from interfaces.http.models import Body, Line, Reply
 from projections.member_figures import Transfer, find_transfer
 from projections.profiles import find_profile
@@ -125,8 +127,16 @@ class LogInReply(Reply):
     """`requires2FA` is false: the session is open."""
 
     success: bool = True
-    requires_2fa: bool = Field(default=False, serialization_alias="requires2FA")
+    requires_2fa: Literal[False] = Field(default=False, serialization_alias="requires2FA")
     user: SignedInUser
+
+
+class SecondFactorDueReply(Reply):
+    """The password was right, and one of `methods` is due at `/api/auth/2fa/…` within 5 minutes."""
+
+    requires_2fa: Literal[True] = Field(default=True, serialization_alias="requires2FA")
+    challenge_token: str
+    methods: list[str]
 
 
 class LogOutReply(Reply):
@@ -139,6 +149,7 @@ class StatusUser(SignedInUser):
     display_name: str | None
     theme: str
     language: str
+    requires_2fa_setup: bool = Field(default=False, serialization_alias="requires2FASetup")
 
 
 class AuthStatusReply(Reply):
@@ -150,6 +161,7 @@ class AuthStatusReply(Reply):
     user: StatusUser | None
     locale: str | None
     theme: str | None
+    require_2fa_scope: str = Field(serialization_alias="require2FAScope")
 
 
 @router.get("/api/auth/pow")
@@ -189,7 +201,7 @@ def register_account(
     if made.is_first and body.panic_password:
         services.kek.wrap(body.panic_password)
     services.cookie.give(response, token)
-    user = _user_reply(made.account, made.username, made.roles, Transfer(made.starter_upload, 0))
+    user = user_reply(made.account, made.username, made.roles, Transfer(made.starter_upload, 0))
     return RegisterAccountReply(is_first_user=made.is_first, user=user)
 
 
@@ -214,11 +226,17 @@ def log_in(
     call: AnonymousCommands,
     request: Request,
     response: Response,
-) -> LogInReply:
-    """Open a session by a proof that the password is known."""
+) -> LogInReply | SecondFactorDueReply:
+    """Open a session by a proof that the password is known; a half one where a second is due."""
     if services.limiter is not None:
         services.limiter.admit_attempt(body.username.strip())
     proven = services.proofs.check(body.username.strip(), body.challenge, body.proof.lower())
+    factors = load_factors(services.log, proven.account)
+    is_trusted = factors.any and is_trusted_device(request, services, proven.account)
+    if factors.any and not is_trusted:
+        require_admitted(services.log, proven, services.clock())
+        token_text = open_half_session(services, response, proven)
+        return SecondFactorDueReply(challenge_token=token_text, methods=[*factors.methods])
     # Read before the session is opened: after that nothing may be missing for the answer.
     with ReadAccess(services).connection() as connection:
         transfer = find_transfer(connection, proven.account)
@@ -228,13 +246,13 @@ def log_in(
             account=proven.account,
             session=services.entropy.uuid(),
             token_hash=token_hash(token),
-            method="password",
+            method="password on a trusted device" if is_trusted else "password",
             address=known_address(request),
             password_changes=proven.password_changes,
         )
     )
     services.cookie.give(response, token)
-    return LogInReply(user=_user_reply(proven.account, opened.username, opened.roles, transfer))
+    return LogInReply(user=user_reply(proven.account, opened.username, opened.roles, transfer))
 
 
 @router.post("/api/auth/logout")
@@ -242,12 +260,16 @@ def log_out(
     services: Services,
     call: Commands,
     sign_in: CurrentSignIn,
-    _caller: SignedIn,
+    half: HalfOrSignedIn,
+    *,
     response: Response,
     request: Request,
 ) -> LogOutReply:
     """End the session for good: its cookie opens nothing any more, wherever it was copied to."""
-    token = services.cookie.open(request.cookies[COOKIE])
+    if half is not None:
+        services.half_sessions.close(token_hash(half))
+        services.half_cookie.clear(response)
+    token = services.cookie.open(request.cookies.get(COOKIE, ""))
     if sign_in is not None and token is not None:
         call.dispatch(
             CloseSession(session=sign_in.session, token_hash=token_hash(token), reason="logout")
@@ -258,7 +280,9 @@ def log_out(
 
 
 @router.get("/api/auth/status")
-def show_auth_status(caller: MaybeSignedIn, reads: Reads) -> AuthStatusReply:
+def show_auth_status(
+    caller: MaybeSignedIn, sign_in: CurrentSignIn, reads: Reads
+) -> AuthStatusReply:
     """Say who is signed in, null for nobody, and whether newcomers may register."""
     with reads.connection() as connection:
         site = read_site(connection)
@@ -277,6 +301,7 @@ def show_auth_status(caller: MaybeSignedIn, reads: Reads) -> AuthStatusReply:
             display_name=profile.display_name,
             theme=profile.theme,
             language=profile.language,
+            requires_2fa_setup=sign_in is not None and sign_in.lacks_factor,
         )
     return AuthStatusReply(
         needs_setup=site.founder is None,
@@ -285,10 +310,11 @@ def show_auth_status(caller: MaybeSignedIn, reads: Reads) -> AuthStatusReply:
         user=user,
         locale=user.language if user else None,
         theme=user.theme if user else None,
+        require_2fa_scope=str(site.settings[SCOPE_SETTING]),
     )
 
 
-def _user_reply(
+def user_reply(
     account: UUID, username: str, roles: frozenset[str], transfer: Transfer
 ) -> SignedInUser:
     return SignedInUser(

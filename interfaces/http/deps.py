@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from application.bus import Actor, Context, RequestKey
 from application.sessions import SignIn
 from domain.errors import Forbidden, Invalid, Unauthenticated, Unavailable
+from domain.factors import SecondFactorRequired
 from domain.permissions import Permission
 from interfaces.http.cookies import COOKIE
 from interfaces.http.notes import notes_of
@@ -29,6 +30,10 @@ _REQUIRED = APIKeyCookie(name=COOKIE, scheme_name="session", auto_error=False)
 _OPTIONAL = APIKeyCookie(name=COOKIE, scheme_name="sessionOptional", auto_error=False)
 _STAFF = f"{Permission.CAN_MODERATE.value}|{Permission.CAN_ACCESS_ADMIN.value}"
 """Either of them is enough."""
+_WITHOUT_FACTOR = frozenset(
+    {"/api/auth/status", "/api/auth/logout", "/api/auth/password", "/api/auth/passkey"}
+)
+"""What a member may ask for, beside the set-up, who lacks the second factor the site wants."""
 _DENIED = {
     Permission.CAN_ACCESS_ADMIN.value: "Admin access required",
     Permission.CAN_MODERATE.value: "Moderator access required",
@@ -41,6 +46,13 @@ class BadIdempotencyKey(Invalid):
 
     code = "bad_idempotency_key"
     message = "Idempotency-Key: must be 1 to 128 visible ASCII characters"
+
+
+class PositionUnknown(Invalid):
+    """A position is asked for that the log does not hold."""
+
+    code = "position_unknown"
+    message = "X-After: the log does not reach that position"
 
 
 class PermissionRequired(Forbidden):
@@ -71,19 +83,30 @@ async def sign_in_of(request: Request, services: Services) -> SignIn | None:
 CurrentSignIn = Annotated[SignIn | None, Depends(sign_in_of)]
 
 
+def _is_shut_out(request: Request, sign_in: SignIn) -> bool:
+    """Whether he must set up a second factor before he may ask for this."""
+    path = request.url.path
+    return sign_in.lacks_factor and not (path in _WITHOUT_FACTOR or path.startswith("/api/me/2fa/"))
+
+
 async def maybe_signed_in(
-    sign_in: CurrentSignIn, _cookie: Annotated[str | None, Security(_OPTIONAL)]
+    request: Request,
+    sign_in: CurrentSignIn,
+    _cookie: Annotated[str | None, Security(_OPTIONAL)],
 ) -> Actor | None:
-    return sign_in.actor if sign_in else None
+    return sign_in.actor if sign_in and not _is_shut_out(request, sign_in) else None
 
 
 async def signed_in(
+    request: Request,
     scopes: SecurityScopes,
     sign_in: CurrentSignIn,
     _cookie: Annotated[str | None, Security(_REQUIRED)],
 ) -> Actor:
     if sign_in is None:
         raise Unauthenticated()
+    if _is_shut_out(request, sign_in):
+        raise SecondFactorRequired()
     for scope in scopes.scopes:
         if sign_in.actor.permissions.isdisjoint(scope.split("|")):
             raise PermissionRequired(_DENIED.get(scope, "That permission is not yours"))
@@ -210,10 +233,17 @@ async def reads_of(
     ] = None,
 ) -> ReadAccess:
     if x_after is not None:
-        await run_in_threadpool(services.freshness.require, x_after)
+        await run_in_threadpool(_require_position, services, x_after)
     elif sign_in is not None and sign_in.actor.session:
         await run_in_threadpool(services.freshness.settle, sign_in.actor.session)
     return ReadAccess(services)
+
+
+def _require_position(services: HttpServices, position: int) -> None:
+    # Nobody waits for, or steps the read models to, what no command has reached.
+    if position > services.log.head():
+        raise PositionUnknown()
+    services.freshness.require(position)
 
 
 Reads = Annotated[ReadAccess, Depends(reads_of)]

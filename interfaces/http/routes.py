@@ -23,6 +23,9 @@ from interfaces.http import (
     stats,
     torrent_uploads,
     torrents,
+    trusted_devices,
+    two_factor,
+    two_factor_sign_in,
     users,
 )
 
@@ -30,6 +33,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     auth.router,
     passwords.router,
+    two_factor_sign_in.router,
+    two_factor.router,
+    trusted_devices.router,
     me.router,
     member_torrents.router,
     sessions.router,

@@ -12,8 +12,9 @@ from psycopg_pool import ConnectionPool
 
 from application.access import Passkeys
 from application.bus import Bus
-from application.password_proofs import PasswordProofs
+from application.password_proofs import Challenges, PasswordProofs
 from application.ports import Clock, Entropy, EventLogPort
+from application.second_factor import HalfSessions
 from application.sessions import Sessions
 from application.torrents import StoredTorrents
 from application.users import KekWrapper
@@ -36,6 +37,7 @@ class HttpSettings:
     `requests_at_once` are refused at once: behind the thread pool they would only wait and time
     out. Open connections without a request do not count, so that nobody can use up all by
     opening them. Who shows `operator_token` is not counted by the rate limits.
+    `rp_id` and `rp_origin` are what security keys are bound to.
     """
 
     public_url: str = "http://localhost:8000"
@@ -47,6 +49,8 @@ class HttpSettings:
     max_body: int = 256 * 1024
     requests_at_once: int = 200
     operator_token: str | None = None
+    rp_id: str = "localhost"
+    rp_origin: str = "http://localhost:8000"
     version: str = "0"
 
     @property
@@ -64,6 +68,10 @@ class HttpServices:
     sessions: Sessions
     proofs: PasswordProofs
     cookie: SessionCookie
+    half_cookie: SessionCookie
+    device_cookie: SessionCookie
+    half_sessions: HalfSessions
+    challenges: Challenges
     freshness: Freshness
     clock: Clock
     entropy: Entropy

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -22,10 +23,17 @@ from application.handlers import HANDLERS, TAKEN
 from application.password_proofs import PasswordProofs
 from application.sessions import Sessions
 from application.store.challenges import RedisChallenges
+from application.store.half_sessions import RedisHalfSessions
 from application.torrents import StoredTorrents
 from interfaces.access_feed import PublishAccessAfterCommit
 from interfaces.http.app import create_app
-from interfaces.http.cookies import SessionCookie
+from interfaces.http.cookies import (
+    DEVICE_COOKIE,
+    DEVICE_COOKIE_LIFE,
+    HALF_COOKIE,
+    HALF_COOKIE_LIFE,
+    SessionCookie,
+)
 from interfaces.http.freshness import Freshness
 from interfaces.http.number_setting import NumberSetting
 from interfaces.http.rate_limits import RateLimiter
@@ -86,6 +94,13 @@ def http_services(base: Foundation) -> HttpServices:
     models = read_your_writes(base)
     settings = base.settings
     http = _http_settings(settings)
+    cookie = partial(
+        SessionCookie,
+        base.keyring.active("cookie").material,
+        secure=http.https,
+        entropy=base.entropy,
+    )
+    challenges = RedisChallenges(base.redis)
     passkeys = Passkeys(base.keyring.materials("passkeys"))
     return HttpServices(
         bus=application_bus(base, models),
@@ -94,14 +109,16 @@ def http_services(base: Foundation) -> HttpServices:
         sessions=Sessions(base.log, monotonic=time.monotonic),
         proofs=PasswordProofs(
             base.log,
-            RedisChallenges(base.redis),
+            challenges,
             base.entropy,
             decoy_key=base.keyring.active("challenges").material,
             difficulty=settings.protection.pow_difficulty,
         ),
-        cookie=SessionCookie(
-            base.keyring.active("cookie").material, secure=http.https, entropy=base.entropy
-        ),
+        cookie=cookie(),
+        half_cookie=cookie(name=HALF_COOKIE, life=HALF_COOKIE_LIFE),
+        device_cookie=cookie(name=DEVICE_COOKIE, life=DEVICE_COOKIE_LIFE),
+        half_sessions=RedisHalfSessions(base.redis),
+        challenges=challenges,
         freshness=Freshness(base.redis, models.catch_up),
         clock=system_clock,
         entropy=base.entropy,
@@ -146,6 +163,8 @@ def _http_settings(settings: Settings) -> HttpSettings:
         setup_code=secret_value(settings.protection.setup_code),
         operator_token=secret_value(settings.protection.operator_token),
         trusted_proxies=network.trusted_proxies,
+        rp_id=network.rp_id,
+        rp_origin=network.rp_origin,
         version=VERSION,
     )
 

@@ -13,6 +13,7 @@ from ops.event_sources import raised_by
 
 NOT_A_COMMAND: Mapping[str, str] = {
     "log_in": "proves a password first, then sends OpenSession",
+    "verify_totp": "counts an attempt first, then sends PassSecondFactor",
     "log_out": "sends CloseSession for the session of its cookie",
     "recompute_roles": "sends an ApplyRoleRule for each member a rule concerns",
     "check_torrent": "reads; it is POST because it takes a file",

@@ -212,6 +212,7 @@ def test_show_auth_status_of_nobody_before_and_after_the_first_account(
         "user": None,
         "locale": None,
         "theme": None,
+        "require2FAScope": "off",
     }
     api.browser().register("root")
     status = anonymous.get("/api/auth/status").json()

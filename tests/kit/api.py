@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -24,12 +25,19 @@ from application.handlers import HANDLERS, TAKEN
 from application.password_proofs import PasswordProofs
 from application.sessions import Sessions
 from application.store.challenges import RedisChallenges
+from application.store.half_sessions import RedisHalfSessions
 from application.store.keyring import Keyring
 from application.store.log import EventLog
 from application.store.topics import registry
 from application.torrents import StoredTorrents
 from interfaces.http.app import create_app
-from interfaces.http.cookies import SessionCookie
+from interfaces.http.cookies import (
+    DEVICE_COOKIE,
+    DEVICE_COOKIE_LIFE,
+    HALF_COOKIE,
+    HALF_COOKIE_LIFE,
+    SessionCookie,
+)
 from interfaces.http.freshness import Freshness
 from interfaces.http.services import HttpServices, HttpSettings
 from projections import accounting
@@ -134,6 +142,9 @@ def running_api(
     keyring = Keyring.generate()
     log = EventLog(app_url, keyring, registry())
     clock, kek, entropy = SteppedClock(), KeptPanicPassword(), SystemEntropy()
+    cookie = partial(
+        SessionCookie, keyring.active("cookie").material, secure=False, entropy=entropy
+    )
     with ConnectionPool(
         app_url, min_size=1, max_size=6, open=False, kwargs={"autocommit": True}
     ) as pool:
@@ -152,7 +163,11 @@ def running_api(
                 decoy_key=keyring.active("challenges").material,
                 difficulty=1,
             ),
-            cookie=SessionCookie(keyring.active("cookie").material, secure=False, entropy=entropy),
+            cookie=cookie(),
+            half_cookie=cookie(name=HALF_COOKIE, life=HALF_COOKIE_LIFE),
+            device_cookie=cookie(name=DEVICE_COOKIE, life=DEVICE_COOKIE_LIFE),
+            half_sessions=RedisHalfSessions(redis),
+            challenges=RedisChallenges(redis),
             freshness=Freshness(redis, fresh.catch_up),
             clock=clock,
             entropy=entropy,
