@@ -193,7 +193,7 @@ def _read_left(raw: bytes) -> int:
 def _read_numwant(raw: bytes) -> int:
     if not raw.isdigit():
         return NUMWANT_DEFAULT
-    return int(raw) if len(raw) <= 5 else NUMWANT_CEILING
+    return min(int(raw), NUMWANT_CEILING) if len(raw) <= 5 else NUMWANT_CEILING
 
 
 def _read_key(raw: bytes) -> bytes:
