@@ -71,7 +71,10 @@ class Child:
         return self.running and not self.ready and waited > self.spec.ready_seconds
 
     def start(self) -> None:
-        """Start in a session of its own, so that Ctrl-C reaches only the supervisor."""
+        """Start in a session of its own, so that Ctrl-C reaches only the supervisor.
+
+        Raises OSError where the system has no room for it.
+        """
         output, output_end = os.pipe()
         ready_pipe, ready_end = os.pipe()
         sockets = self.spec.sockets
@@ -87,6 +90,10 @@ class Child:
                 start_new_session=True,
                 preexec_fn=_end_with_supervisor,  # noqa: PLW1509  the supervisor has no threads
             )
+        except OSError:
+            os.close(output)
+            os.close(ready_pipe)
+            raise
         finally:
             os.close(output_end)
             os.close(ready_end)

@@ -77,6 +77,8 @@ class RollingRestart:
         self._old, self._new, self._kill_at = old, Child(old.spec), 0.0
         if old.spec.beside:
             self._start(self._new)
+            if not self._new.process:
+                self._give_up(self._new)
         else:
             self._stop_old(old)
 

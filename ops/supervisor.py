@@ -48,7 +48,7 @@ class Supervisor:
         self._restart_wanted = False
         self._rolling = RollingRestart(
             self._children,
-            start=self._start,
+            start=self._try_start,
             drain=self._drain,
             replaced=self._changed,
             print_line=print_line,
@@ -148,6 +148,18 @@ class Supervisor:
                 self._selector.register(pipe, selectors.EVENT_READ, child)
         self._changed()
 
+    def _try_start(self, child: Child) -> None:
+        """Start, or plan to try again: what still runs must not end for a lack of memory."""
+        try:
+            self._start(child)
+        except OSError as error:
+            pause = child.schedule_restart()
+            reason = (error.strerror or "unknown error").lower()
+            self._print(
+                OWN_NAME,
+                f"{child.spec.name} cannot be started: {reason}; next attempt in {pause:.1f} s",
+            )
+
     def _keep_running(self, child: Child) -> None:
         if child.running:
             if child.overdue:
@@ -157,7 +169,7 @@ class Supervisor:
         if child.start_at:
             if time.monotonic() >= child.start_at:
                 child.start_at = 0.0
-                self._start(child)
+                self._try_start(child)
             return
         code = child.process.returncode if child.process else None
         child.end_group()

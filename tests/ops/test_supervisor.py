@@ -6,8 +6,10 @@ import errno
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -184,6 +186,64 @@ def test_a_disk_that_is_full_ends_nothing(printed: Printed) -> None:
         )
     finally:
         supervisor.stop()
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class RefusedOnce:
+    """Stands for Popen: the system has no room for another process, once."""
+
+    def __init__(self) -> None:
+        self.popen = subprocess.Popen
+        self.refused = False
+
+    def __call__(self, *given: object, **more: object) -> object:
+        if not self.refused:
+            self.refused = True
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return self.popen(*given, **more)  # type: ignore[call-overload]
+
+
+def test_a_system_without_room_for_a_process_ends_nothing(
+    printed: Printed, supervise: Callable[..., Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = supervise(spec("one"), spec("two"))
+    supervisor.start()
+    before = dict(supervisor.pids)
+    popen = RefusedOnce()
+    monkeypatch.setattr("ops.child.subprocess.Popen", popen)
+    files = open_files()
+    printed.when("one begins", supervisor.request_stop)
+    os.kill(before["one"], signal.SIGKILL)
+    supervisor.run()
+    assert popen.refused
+    assert any("one cannot be started: resource temporarily" in line for line in printed.lines)
+    assert supervisor.pids["one"] != before["one"]
+    assert supervisor.pids["two"] == before["two"]
+    # One more is the pipe by which the new one will say that it is ready.
+    assert open_files() <= files + 1
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_rolling_restart_without_room_for_a_process_ends_nothing(
+    printed: Printed,
+    supervise: Callable[..., Supervisor],
+    monkeypatch: pytest.MonkeyPatch,
+    beside: bool,
+) -> None:
+    supervisor = supervise(spec("door", beside=beside))
+    supervisor.start()
+    before = dict(supervisor.pids)
+    monkeypatch.setattr("ops.child.subprocess.Popen", RefusedOnce())
+    printed.when(
+        "the old one and the rest go on" if beside else "door begins",
+        supervisor.request_stop,
+    )
+    supervisor.request_restart()
+    supervisor.run()
+    assert (supervisor.pids["door"] == before["door"]) is beside
 
 
 def test_a_child_run_once_gives_its_exit_code(supervise: Callable[..., Supervisor]) -> None:
