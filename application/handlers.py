@@ -13,6 +13,7 @@ from application import (
     profiles,
     roles,
     second_factor,
+    security_keys,
     sessions,
     site,
     taxonomy,
@@ -31,6 +32,7 @@ HANDLERS: Handlers = {
     **totp.HANDLERS,
     **second_factor.HANDLERS,
     **trusted_devices.HANDLERS,
+    **security_keys.HANDLERS,
     **profiles.HANDLERS,
     **follows.HANDLERS,
     **invitations.HANDLERS,
@@ -44,6 +46,7 @@ HANDLERS: Handlers = {
 }
 TAKEN: TakenErrors = {
     **users.TAKEN,
+    **security_keys.TAKEN,
     **taxonomy.TAKEN,
     **uploads.TAKEN,
 }

@@ -86,7 +86,9 @@ def replace_recovery_codes(state: Factors) -> list[Fact]:
 
 
 def register_security_key(state: Factors, key: UUID, fingerprint: str) -> list[Fact]:
-    """Add a key. Raises `TooManySecurityKeys`."""
+    """Add a key. Raises `SecurityKeyKnown`, `TooManySecurityKeys`."""
+    if any(kept.fingerprint == fingerprint for kept in state.keys.values()):
+        raise factors.SecurityKeyKnown()
     if len(state.keys) >= factors.MOST_KEYS:
         raise factors.TooManySecurityKeys()
     return [

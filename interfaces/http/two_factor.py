@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from fastapi import APIRouter, Depends
 from pydantic import model_validator
 
 from application.factors import load_factors
 from application.second_factor import count_member_attempt
+from application.security_keys import list_keys
 from application.totp import (
     DisableTotp,
     EnableTotp,
@@ -22,7 +25,7 @@ from domain.errors import Conflict, TooMany, Unauthenticated
 from domain.factors import FreshAuthenticationRequired, is_fresh
 from interfaces.http.deps import Commands, CurrentSignIn, Reads, Services, SignedIn
 from interfaces.http.errors import refusals
-from interfaces.http.models import Body, Reply
+from interfaces.http.models import Body, Instant, Reply
 from interfaces.http.two_factor_sign_in import Code, RecoveryCode
 from projections.site import read_site
 
@@ -42,11 +45,22 @@ FRESH = Depends(fresh_sign_in)
 """On routes that take away or add what protects the account."""
 
 
+class SecurityKeyReply(Reply):
+    """A registered key; `suspected` when a proof showed that there may be a copy of it."""
+
+    id: UUID
+    name: str
+    created_at: Instant
+    last_used_at: Instant | None
+    suspected: bool
+
+
 class TwoFactorStatusReply(Reply):
     """The member's second factors; `freshAuth` tells whether he may change them now."""
 
     totp_enabled: bool
     trust_devices_enabled: bool
+    passkeys: list[SecurityKeyReply]
     recovery_codes_remaining: int
     fresh_auth: bool
 
@@ -101,6 +115,19 @@ def show_two_factor_status(
     return TwoFactorStatusReply(
         totp_enabled=state.totp,
         trust_devices_enabled=state.trusts_devices,
+        passkeys=[
+            SecurityKeyReply(
+                id=kept.key,
+                name=kept.name,
+                created_at=kept.created_at,
+                last_used_at=kept.last_used_at,
+                suspected=state.keys[kept.key].suspected,
+            )
+            for kept in sorted(
+                list_keys(services.log, caller.account).values(), key=lambda each: each.created_at
+            )
+            if kept.key in state.keys
+        ],
         recovery_codes_remaining=state.recovery_codes,
         fresh_auth=sign_in is not None and is_fresh(sign_in.opened_at, services.clock()),
     )

@@ -178,7 +178,10 @@ def running_api(
                 AnnounceAddresses("http://localhost:8080", "udp://localhost:6969"),
             ),
             kek=kek,
-            settings=settings or HttpSettings(public_url="http://testserver"),
+            settings=settings
+            or HttpSettings(
+                public_url="http://testserver", rp_id="testserver", rp_origin="http://testserver"
+            ),
             probes=probes or {"redis": lambda: redis.ping() and None},
         )
         try:
