@@ -213,7 +213,7 @@ def test_a_system_without_room_for_a_process_ends_nothing(
     supervisor.start()
     before = dict(supervisor.pids)
     popen = RefusedOnce()
-    monkeypatch.setattr("ops.child.subprocess.Popen", popen)
+    monkeypatch.setattr(subprocess, "Popen", popen)
     files = open_files()
     printed.when("one begins", supervisor.request_stop)
     os.kill(before["one"], signal.SIGKILL)
@@ -236,7 +236,7 @@ def test_a_rolling_restart_without_room_for_a_process_ends_nothing(
     supervisor = supervise(spec("door", beside=beside))
     supervisor.start()
     before = dict(supervisor.pids)
-    monkeypatch.setattr("ops.child.subprocess.Popen", RefusedOnce())
+    monkeypatch.setattr(subprocess, "Popen", RefusedOnce())
     printed.when(
         "the old one and the rest go on" if beside else "door begins",
         supervisor.request_stop,
