@@ -136,6 +136,7 @@ def test_unknown_left_is_a_leecher(value: bytes | None) -> None:
         (b"1e9", NUMWANT_DEFAULT),
         (b"0", 0),
         (b"200", 200),
+        (b"99999", NUMWANT_CEILING),
         (b"9" * 400, NUMWANT_CEILING),
     ],
 )
