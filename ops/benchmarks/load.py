@@ -61,7 +61,7 @@ class Load:
     seconds: float = 3.0
     count: int | None = None
     rate: float | None = None
-    in_flight: int = 64
+    in_flight: int = 256
     torrents: int | None = None
     members: int | None = None
     peers: int = 50
