@@ -21,7 +21,8 @@ from interfaces.http.client_address import Address, read_address
 from interfaces.http.errors import refused
 from projections.address_bans import address_bans_position, all_banned_networks
 
-_OPEN = frozenset({"/api/health"})
+OPEN_TO_BANNED = frozenset({"/api/health"})
+"""Answered whoever asks."""
 
 Networks = dict[tuple[int, int], dict[int, datetime | None]]
 """Ends of bans by prefix, for each IP version and number of bits cut off."""
@@ -97,7 +98,7 @@ class AddressGate:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in _OPEN:
+        if scope["type"] == "http" and scope["path"] not in OPEN_TO_BANNED:
             if self._banned.is_old:
                 await run_in_threadpool(self._banned.refresh)
             address = read_address(scope["client"][0]) if scope.get("client") else None

@@ -10,12 +10,17 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, Response
 
+from interfaces.http.address_gate import OPEN_TO_BANNED
+
 _ERROR = {"$ref": "#/components/schemas/ErrorReply"}
+_ONCE = "idempotency-key"
+"""With it, any command may be refused as one that was already given with another body."""
 _METHODS = ("get", "post", "put", "patch", "delete", "head")
 _PHRASES = {
     "400": "Bad Request",
     "401": "Unauthorized",
     "403": "Forbidden",
+    "409": "Conflict",
     "413": "Content Too Large",
     "415": "Unsupported Media Type",
     "429": "Too Many Requests",
@@ -38,14 +43,16 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Declare what every route can answer: our 400 for FastAPI's 422, faults, session rules."""
-    for _path, method, operation in operations(document):
+    for path, method, operation in operations(document):
         declared = operation["responses"]
         declared.pop("422", None)
         wanted = {"400", "429", "500", "503"}
         if "requestBody" in operation:
             wanted |= {"413", "415"}
-        if method != "get":
+        if method != "get" or path not in OPEN_TO_BANNED:
             wanted.add("403")
+        if any(parameter["name"] == _ONCE for parameter in operation.get("parameters", [])):
+            wanted.add("409")
         security = operation.get("security", [])
         if any("sessionOptional" in rule for rule in security):
             operation["security"] = [{}, {"session": []}]

@@ -216,6 +216,13 @@ def test_a_position_that_is_none_is_refused(admin: Browser) -> None:
         assert_error(admin.get(SETTINGS, headers={"x-after": bad}), 400, "invalid")
 
 
+def test_a_position_nobody_reached_is_refused_without_waiting(api: Api, admin: Browser) -> None:
+    head = api.log.head()
+    assert admin.get(SETTINGS, headers={"x-after": str(head)}).status_code == 200
+    ahead = api.browser().get("/api/stats/public", headers={"x-after": str(head + 1)})
+    assert_error(ahead, 400, "position_unknown")
+
+
 def test_the_document_declares_who_may_call_and_every_error(anonymous: Browser) -> None:
     document = anonymous.get("/openapi.json").json()
     paths = document["paths"]
@@ -224,7 +231,8 @@ def test_the_document_declares_who_may_call_and_every_error(anonymous: Browser) 
     assert paths["/api/auth/status"]["get"]["security"] == [{}, {"session": []}]
     assert "security" not in paths["/api/health"]["get"]
     assert document["components"]["securitySchemes"] == {
-        "session": {"type": "apiKey", "in": "cookie", "name": "trackarr-session"}
+        "session": {"type": "apiKey", "in": "cookie", "name": "trackarr-session"},
+        "halfSession": {"type": "apiKey", "in": "cookie", "name": "trackarr-2fa"},
     }
     assert "HTTPValidationError" not in document["components"]["schemas"]
     names = set()
