@@ -39,6 +39,8 @@ def change_password(
     response: Response,
 ) -> ChangePasswordReply:
     """Change the password at once and whole. Every session ends; this browser gets a new one."""
+    if services.limiter is not None:
+        services.limiter.admit_attempt(caller.username)
     try:
         proven = services.proofs.check(caller.username, body.challenge, body.current_proof.lower())
     except CredentialsInvalid:

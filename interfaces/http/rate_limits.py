@@ -160,11 +160,14 @@ class RateLimiter:
 
     def _pause(self, place: str) -> None:
         """Answer nothing but a refusal to this address for a while, longer each time."""
-        strikes = f"limit:strikes:{place}"
+        pause, strikes = f"limit:pause:{place}", f"limit:strikes:{place}"
+        # Of refusals at once only the one that sets the pause counts as a strike.
+        if not self._redis.set(pause, 1, ex=PAUSES[0], nx=True):
+            return
         count = int(self._redis.incr(strikes))
         self._redis.expire(strikes, _DAY)
         seconds = PAUSES[min(count, len(PAUSES)) - 1]
-        self._redis.set(f"limit:pause:{place}", 1, ex=seconds, nx=True)
+        self._redis.expire(pause, seconds)
         self._windows.clear(REFUSALS, "refusals", place)
         structlog.get_logger().warning("http.paused", seconds=seconds, strikes=count)
 

@@ -153,6 +153,23 @@ def test_login_is_refused_after_five_attempts_with_a_time_to_wait(limited: Api) 
     assert other.post("/api/auth/login", json=wrong).status_code == 429
 
 
+def test_a_changed_password_is_an_attempt_of_the_account(
+    limited: Api, limiter: RateLimiter
+) -> None:
+    browser = limited.browser()
+    assert browser.log_in("root").status_code == 200
+    for _ in range(4):
+        limiter.admit_attempt("ROOT")
+    wrong = {
+        "challenge": "0" * 64,
+        "currentProof": "0" * 64,
+        "newSalt": "A" * 44,
+        "newVerifier": "A" * 44,
+    }
+    refused = browser.put("/api/auth/password", json=wrong)
+    assert (refused.status_code, refused.json()["data"]["code"]) == (429, "rate_limited")
+
+
 def test_the_operator_and_health_are_not_counted(limited: Api) -> None:
     wrong = {"username": "nobody", "challenge": "0" * 64, "proof": "0" * 64}
     operator = limited.browser(**{OPERATOR_HEADER: TOKEN})
