@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +58,7 @@ def test_bench_fixture_names_accepted_torrents_and_their_members(
 def test_bench_fixture_is_readable_by_its_owner_only(folder: Path) -> None:
     output = folder / "fixture"
     assert make(output) == 0
-    assert os.stat(output).st_mode & 0o777 == 0o600
+    assert output.stat().st_mode & 0o777 == 0o600
 
 
 def test_bench_fixture_refuses_an_installation_with_members(
