@@ -32,7 +32,7 @@ def api(app_url: str, redis_url: str) -> Iterator[Api]:
 
 
 def live_in(api: Api) -> None:
-    """Members, categories, uploads, follows and every moderation decision, over HTTP."""
+    """Members, categories, uploads, follows and every decision of staff, over HTTP."""
     root = administrator(api)
     alice, mona = member(api, "alice"), moderator(api, "mona")
     assert root.post("/api/admin/categories", json={"name": "Films"}).status_code in {200, 201}
@@ -45,7 +45,26 @@ def live_in(api: Api) -> None:
     for follower, followed in ((alice, mona), (alice, root), (mona, alice)):
         assert follower.post(f"/api/users/{account_id(followed)}/follow").status_code == 200
     assert alice.delete(f"/api/users/{account_id(root)}/follow").status_code == 200
-    api.dispatch(ChangeSettings(changes={"registrationOpen": True}))
+    api.dispatch(ChangeSettings(changes={"registrationOpen": True, "inviteEnabled": True}))
+    decide_on_members(api, root, alice)
+
+
+def decide_on_members(api: Api, root: Browser, alice: Browser) -> None:
+    """Invitations used and taken back, roles, and bans of members and addresses."""
+    used, revoked = (alice.post("/api/invites").json()["invite"] for _ in range(2))
+    bob = api.browser()
+    assert bob.register("bob", invite=used["code"]).status_code == 200
+    assert alice.delete(f"/api/invites/{revoked['id']}").status_code == 200
+    role = root.post("/api/admin/roles", json={"name": "Helper", "permissions": ["canAudit"]})
+    given = {"roleId": role.json()["id"]}
+    account = account_id(bob)
+    assert root.post(f"/api/admin/users/{account}/roles", json=given).status_code == 200
+    banned = root.post(f"/api/admin/users/{account}/ban", json={"reason": "spam", "duration": 3})
+    assert banned.status_code == 200
+    for ip in ("203.0.113.0/24", "2001:db8::1"):
+        body = {"ip": ip, "reason": "spam"}
+        assert root.post("/api/admin/banned-ips", json=body).status_code == 200
+    assert root.delete("/api/admin/banned-ips/2001:db8::1").status_code == 200
 
 
 def decide(moderator: Browser, info_hash: str, decision: str) -> None:
