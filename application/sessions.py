@@ -280,6 +280,7 @@ class Sessions:
 
     def forget(self, token: bytes) -> None:
         """Ask the database again next time."""
+        self._revocations += 1
         self._cache.pop(token_hash(token), None)
 
     def forget_account(self, account: UUID) -> None:
@@ -294,6 +295,11 @@ class Sessions:
         return (
             is_demanded(scope, actor.permissions) and not load_factors(self._log, actor.account).any
         )
+
+    def forget_all(self) -> None:
+        """Ask the database again for everybody: what roles or the site permit has changed."""
+        self._revocations += 1
+        self._cache.clear()
 
     def _seen(self, owner: UUID, hashed: str, kept: KeptSession, now: datetime) -> datetime:
         """When the session was last used; notes this use when that is a while ago."""

@@ -185,17 +185,27 @@ def create_role(
 
 @router.put("/api/admin/roles/{id}", responses=refusals(Conflict, Forbidden, NotFound))
 def edit_role(
-    role: RoleId, body: RoleBody, _caller: Administrator, call: Commands, reads: Reads
+    role: RoleId,
+    body: RoleBody,
+    _caller: Administrator,
+    services: Services,
+    call: Commands,
+    *,
+    reads: Reads,
 ) -> SiteRoleReply:
     """Change a role, for all who hold it at once."""
     call.dispatch(EditRole(role=role, shape=body.shape()))
+    services.sessions.forget_all()
     return _shown(reads, role, body.shape())
 
 
 @router.delete("/api/admin/roles/{id}", responses=refusals(Forbidden, NotFound))
-def remove_role(role: RoleId, _caller: Administrator, call: Commands) -> RemoveRoleReply:
+def remove_role(
+    role: RoleId, _caller: Administrator, services: Services, call: Commands
+) -> RemoveRoleReply:
     """Remove a role from the site and from all who hold it."""
     call.dispatch(RemoveRole(role=role))
+    services.sessions.forget_all()
     return RemoveRoleReply()
 
 

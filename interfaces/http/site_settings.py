@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, create_model
 
 from application.site import ChangeSettings
 from domain.site_settings import SETTINGS, Setting, SettingValue
-from interfaces.http.deps import Administrator, Commands, Reads
+from interfaces.http.deps import Administrator, Commands, Reads, Services
 from projections.site import read_site
 
 router = APIRouter(tags=["Settings"])
@@ -75,8 +75,10 @@ def show_settings(_caller: Administrator, reads: Reads) -> dict[str, SettingValu
     "/api/admin/settings", response_model=ChangeSettingsReply, openapi_extra=_CHANGE_SETTINGS
 )
 def change_settings(
-    body: dict[str, Any], _caller: Administrator, call: Commands
+    body: dict[str, Any], _caller: Administrator, services: Services, call: Commands
 ) -> dict[str, SettingValue]:
     """Change any settings; those not named stay. All faults are named at once."""
     settings: dict[str, SettingValue] = call.dispatch(ChangeSettings(changes=body))
+    # Whether a member must have a second factor may have changed.
+    services.sessions.forget_all()
     return {"success": True, **settings}

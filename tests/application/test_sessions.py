@@ -102,6 +102,28 @@ def test_what_was_found_is_believed_for_a_second(door: Door) -> None:
     assert door.sessions.recall(TOKEN) is None
 
 
+@pytest.mark.parametrize("what", ["session", "account", "everybody"])
+def test_a_look_that_began_before_a_revocation_is_not_believed_later(
+    door: Door, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    door.sign_in()
+    forget = {
+        "session": lambda: door.sessions.forget(TOKEN),
+        "account": lambda: door.sessions.forget_account(door.account),
+        "everybody": door.sessions.forget_all,
+    }[what]
+    found_in_vault = door.log.vault_find
+
+    def revoked_meanwhile(kind: str, id: str) -> Any:
+        found = found_in_vault(kind, id)
+        forget()
+        return found
+
+    monkeypatch.setattr(door.log, "vault_find", revoked_meanwhile)
+    assert door.sessions.find(TOKEN, START) is not None
+    assert door.sessions.recall(TOKEN) is None
+
+
 def test_a_role_given_acts_on_the_next_look(door: Door) -> None:
     door.sign_in()
     door.dispatch(GrantRole(account=door.account, role="moderator", reason="helps"))

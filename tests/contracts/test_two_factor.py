@@ -250,6 +250,13 @@ def test_the_site_may_demand_a_second_factor(
     assert last.status_code == (409 if shut_out else 200)
 
 
+def test_a_demand_acts_on_the_next_request(alice: Browser, admin: Browser) -> None:
+    assert alice.get("/api/me").status_code == 200
+    changed = admin.put("/api/admin/settings", json={"require2FAScope": "all"})
+    assert changed.status_code == 200
+    assert alice.get("/api/me").status_code == 403
+
+
 def test_no_secret_is_in_events(api: Api, app: AuthenticatorApp, alice: Browser) -> None:
     half(api).post(VERIFY, json={"recoveryCode": app.recovery_codes[0]})
     told = repr([each.envelope.fact for each in api.log.read(0, 1000)[0]])
