@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from application.bus import Bus, Context
+from application.bus import Bus
 from ops.container.api import application_bus, read_your_writes
-from ops.container.foundation import Foundation, foundation
+from ops.container.foundation import Foundation, dispatch_as_system, foundation
 from ops.settings import Settings
-from ops.system import system_clock
 
 
 @dataclass(frozen=True)
@@ -23,9 +22,7 @@ class Operator:
 
     def dispatch(self, command: Any) -> Any:
         """Run `command`; its result. Raises `DomainError` when it is refused."""
-        entropy = self.base.entropy
-        context = Context(at=system_clock(), command=entropy.uuid(), correlation=entropy.uuid())
-        return self.bus.dispatch(command, context).result
+        return dispatch_as_system(self.base, self.bus, command)
 
 
 @contextmanager

@@ -12,14 +12,14 @@ import structlog
 
 from application.account_bans import EndBan
 from application.address_keys import DestroyAddressKeys
-from application.bus import Bus, Context
+from application.bus import Bus
 from application.handlers import HANDLERS, TAKEN
 from application.invitations import ExpireInvitation
 from application.store.heads import sign_head
 from domain.site import SITE, UNFOUNDED, evolve
 from interfaces.role_rules import apply_role_rules
 from interfaces.workers.schedule import Scheduler, Task
-from ops.container.foundation import Foundation, foundation
+from ops.container.foundation import Foundation, dispatch_as_system, foundation
 from ops.container.ledger import ledger_checkpoints
 from ops.container.process import database_url, stop_on_signals
 from ops.readiness import announce_ready
@@ -186,6 +186,4 @@ def expire_invitations(base: Foundation) -> None:
 def dispatch(base: Foundation, command: Any) -> Any:
     """Run `command` as the system; the workers step the read models."""
     bus = Bus(base.log, HANDLERS, after_commit=lambda _: (), taken=TAKEN)
-    entropy = base.entropy
-    context = Context(at=system_clock(), command=entropy.uuid(), correlation=entropy.uuid())
-    return bus.dispatch(command, context).result
+    return dispatch_as_system(base, bus, command)
