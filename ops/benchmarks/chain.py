@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,15 +44,13 @@ def measure_chain(stage: Stage, *, runs: int, seconds: float, say: Say) -> Row:
         spent = _spent(before, stage.server_cpu())
         records = _records(stage) - folded
         results.append((records / sum(spent.values()), _each(spent, records)))
-    values = tuple(value for value, _ in results)
-    middle = sorted(results, key=lambda result: result[0])[len(results) // 2]
-    return Row(
-        name="Whole chain over HTTP: announces credited per second and core",
-        value=statistics.median(values),
+    return _row(
+        "Whole chain over HTTP: announces credited per second and core",
+        results,
         unit="/s",
-        runs=values,
-        bounds=(Bound(value=statistics.median(values), must=10_000, aim=20_000),),
-        note=f"{_in_words(middle[1])}; the system we follow: {FOLLOWED}/s",
+        must=10_000,
+        aim=20_000,
+        note=f"the system we follow: {FOLLOWED}/s",
         faults=faults,
     )
 
@@ -75,15 +73,13 @@ def measure_fold(stage: Stage, *, runs: int, records: int, say: Say) -> Row:
         spent.pop("tracker")
         made = _records(stage) - folded
         results.append((made / sum(spent.values()), _each(spent, made)))
-    values = tuple(value for value, _ in results)
-    middle = sorted(results, key=lambda result: result[0])[len(results) // 2]
-    return Row(
-        name="Fold and archive alone, per core of worker, PostgreSQL and Valkey",
-        value=statistics.median(values),
+    return _row(
+        "Fold and archive alone, per core of worker, PostgreSQL and Valkey",
+        results,
         unit="records/s",
-        runs=values,
-        bounds=(Bound(value=statistics.median(values), must=40_000, aim=100_000),),
-        note=f"{_in_words(middle[1])}; {records:,} records in the stream",
+        must=40_000,
+        aim=100_000,
+        note=f"{records:,} records in the stream",
         faults=faults,
     )
 
@@ -109,15 +105,38 @@ def measure_replay(stage: Stage, *, runs: int, say: Say) -> Row:
                 results.append((records / sum(spent.values()), _each(spent, records)))
                 drop(conn, SCRATCH)
     stage.resume_worker()
-    values = tuple(value for value, _ in results)
-    middle = sorted(results, key=lambda result: result[0])[len(results) // 2]
-    return Row(
-        name="Replay of the ledger on one core",
-        value=statistics.median(values),
+    return _row(
+        "Replay of the ledger on one core",
+        results,
         unit="records/s",
+        must=200_000,
+        aim=500_000,
+        note=f"{records:,} records in rows, the tables written at the end",
+    )
+
+
+def _row(
+    name: str,
+    results: Sequence[tuple[float, dict[str, float]]],
+    *,
+    unit: str,
+    must: float,
+    aim: float,
+    note: str,
+    faults: int = 0,
+) -> Row:
+    """The median of the runs, and what its parts cost in the run in the middle."""
+    values = tuple(value for value, _ in results)
+    median = statistics.median(values)
+    _, parts = sorted(results, key=lambda result: result[0])[len(results) // 2]
+    return Row(
+        name=name,
+        value=median,
+        unit=unit,
         runs=values,
-        bounds=(Bound(value=statistics.median(values), must=200_000, aim=500_000),),
-        note=f"{_in_words(middle[1])}; {records:,} records in rows, the tables written at the end",
+        bounds=(Bound(value=median, must=must, aim=aim),),
+        note=f"{_in_words(parts)}; {note}",
+        faults=faults,
     )
 
 
