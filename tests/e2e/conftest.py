@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.kit.installation import Installation
-from tests.kit.remote import RemoteBrowser
+from tests.kit.remote import RemoteBrowser, upload
+from tests.kit.torrent_maker import Kind, make_torrent
 
 
 @dataclass
@@ -28,6 +29,26 @@ class Site:
         """Credited upload and download of a caller, bytes."""
         me: dict[str, Any] = browser.get("/api/me").json()
         return me["uploaded"], me["downloaded"]
+
+    def gained(self, browser: RemoteBrowser, since: tuple[int, int]) -> tuple[int, int]:
+        """What was credited to a caller since `figures` gave `since`, bytes."""
+        uploaded, downloaded = self.figures(browser)
+        return uploaded - since[0], downloaded - since[1]
+
+    def live(self, info_hash: str) -> tuple[int, int]:
+        """Seeders and leechers of a torrent as its page shows them."""
+        stats = self.admin.get(f"/api/torrents/{info_hash}").json()["stats"]
+        return stats["seeders"], stats["leechers"]
+
+    def upload(self, content: Path, *, kind: Kind = "v1", private: bool = True) -> str:
+        """Upload a .torrent of `content` as the administrator; its info hash."""
+        uploaded = upload(
+            self.admin,
+            make_torrent(content, kind=kind, private=private),
+            name=content.stem,
+            category=self.category,
+        )
+        return str(uploaded["infoHash"])
 
 
 @contextmanager

@@ -48,8 +48,8 @@ def test_killed_in_the_middle_of_a_transfer(site: Site, tmp_path: Path, names: l
 
     assert sha256(tmp_path / "leech" / content.name) == sha256(content)
     _revived(site, pids)
-    eventually(lambda: _gained(site.figures(site.admin), before[0]), sent, seconds=40)
-    eventually(lambda: _gained(site.figures(site.member), before[1]), received, seconds=40)
+    eventually(lambda: site.gained(site.admin, before[0]), sent, seconds=40)
+    eventually(lambda: site.gained(site.member, before[1]), received, seconds=40)
     answered = len(seeder.replies) + len(leecher.replies)
     assert answered > 4
     eventually(lambda: _recorded(site, info_hash) >= answered, wanted=True, seconds=40)
@@ -73,8 +73,8 @@ def test_redis_with_nothing_in_it_is_filled_again(site: Site, tmp_path: Path) ->
     _acknowledged((seeder, leecher))
     received, sent = leecher.stop(), seeder.stop()
     assert received[1] >= SIZE
-    eventually(lambda: _gained(site.figures(site.admin), before[0]), sent, seconds=40)
-    eventually(lambda: _gained(site.figures(site.member), before[1]), received, seconds=40)
+    eventually(lambda: site.gained(site.admin, before[0]), sent, seconds=40)
+    eventually(lambda: site.gained(site.member, before[1]), received, seconds=40)
     answered = len(seeder.replies) + len(leecher.replies)
     eventually(lambda: _recorded(site, info_hash) >= answered, wanted=True, seconds=40)
     seeder.close()
@@ -128,7 +128,3 @@ def _recorded(site: Site, info_hash: str) -> int:
         ).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def _gained(now: tuple[int, int], before: tuple[int, int]) -> tuple[int, int]:
-    return now[0] - before[0], now[1] - before[1]

@@ -10,9 +10,9 @@ import pytest
 from tests.e2e.conftest import Site
 from tests.kit.other_clients import Aria2, OtherClient, QBittorrent, RTorrent, Transmission
 from tests.kit.programs import until
-from tests.kit.remote import download, eventually, upload
+from tests.kit.remote import download, eventually
 from tests.kit.torrent_client import TorrentClient
-from tests.kit.torrent_maker import make_content, make_torrent, sha256
+from tests.kit.torrent_maker import make_content, sha256
 
 pytestmark = pytest.mark.timeout(180)
 SIZE = 3_000_010
@@ -27,22 +27,22 @@ def test_it_seeds_to_libtorrent(
 ) -> None:
     other = make(tmp_path / "seed", tmp_path / "state")
     content = make_content(tmp_path / "seed", f"seeded-by-{make.__name__}.bin", SIZE)
-    info_hash = _upload(site, content)
+    info_hash = site.upload(content)
     before = site.figures(site.admin), site.figures(site.member)
     other.add(download(site.admin, info_hash))
     until(other.has_all, what="checking the seed")
-    eventually(lambda: _live(site, info_hash), (1, 0))
+    eventually(lambda: site.live(info_hash), (1, 0))
     leecher = TorrentClient(tmp_path / "leech")
     leecher.add(download(site.member, info_hash))
     leecher.wait(leecher.is_seeding, what="the transfer")
-    eventually(lambda: _live(site, info_hash), (2, 0))
+    eventually(lambda: site.live(info_hash), (2, 0))
     received, sent = leecher.stop(), other.stop()
 
     assert sha256(tmp_path / "leech" / content.name) == sha256(content)
     assert sent[0] >= SIZE
-    eventually(lambda: _gained(site.figures(site.admin), before[0]), (sent[0], 0))
-    eventually(lambda: _gained(site.figures(site.member), before[1]), received)
-    eventually(lambda: _live(site, info_hash), (0, 0))
+    eventually(lambda: site.gained(site.admin, before[0]), (sent[0], 0))
+    eventually(lambda: site.gained(site.member, before[1]), received)
+    eventually(lambda: site.live(info_hash), (0, 0))
     leecher.close()
     other.close()
 
@@ -53,7 +53,7 @@ def test_it_leeches_from_libtorrent(
 ) -> None:
     other = make(tmp_path / "leech", tmp_path / "state")
     content = make_content(tmp_path / "seed", f"leeched-by-{make.__name__}.bin", SIZE)
-    info_hash = _upload(site, content)
+    info_hash = site.upload(content)
     before = site.figures(site.admin), site.figures(site.member)
     seeder = TorrentClient(tmp_path / "seed")
     seeder.add(download(site.admin, info_hash))
@@ -64,35 +64,16 @@ def test_it_leeches_from_libtorrent(
     # Transmission dials no loopback address: the seeder finds it by announcing once more.
     seeder.announce()
     until(other.has_all, what="the transfer")
-    eventually(lambda: _live(site, info_hash), (2, 0) if other.tells_completion else (1, 1))
+    eventually(lambda: site.live(info_hash), (2, 0) if other.tells_completion else (1, 1))
     received, sent = other.stop(), seeder.stop()
 
     assert sha256(tmp_path / "leech" / content.name) == sha256(content)
     assert received[1] >= SIZE
-    eventually(lambda: _gained(site.figures(site.admin), before[0]), sent)
-    eventually(lambda: _gained(site.figures(site.member), before[1]), received)
-    eventually(lambda: _live(site, info_hash), (0, 0))
+    eventually(lambda: site.gained(site.admin, before[0]), sent)
+    eventually(lambda: site.gained(site.member, before[1]), received)
+    eventually(lambda: site.live(info_hash), (0, 0))
     snatched = site.admin.get(f"/api/torrents/{info_hash}").json()["stats"]["completed"]
     # A snatch is what an announce says before `stopped`, which only ends a session.
     assert snatched == int(other.tells_completion)
     seeder.close()
     other.close()
-
-
-def _upload(site: Site, content: Path) -> str:
-    uploaded = upload(
-        site.admin,
-        make_torrent(content, kind="v1", private=True),
-        name=content.stem,
-        category=site.category,
-    )
-    return str(uploaded["infoHash"])
-
-
-def _live(site: Site, info_hash: str) -> tuple[int, int]:
-    stats = site.admin.get(f"/api/torrents/{info_hash}").json()["stats"]
-    return stats["seeders"], stats["leechers"]
-
-
-def _gained(now: tuple[int, int], before: tuple[int, int]) -> tuple[int, int]:
-    return now[0] - before[0], now[1] - before[1]

@@ -8,9 +8,9 @@ import libtorrent as lt
 import pytest
 
 from tests.e2e.conftest import Site
-from tests.kit.remote import download, eventually, upload
+from tests.kit.remote import download, eventually
 from tests.kit.torrent_client import TorrentClient
-from tests.kit.torrent_maker import Kind, make_content, make_torrent, sha256
+from tests.kit.torrent_maker import Kind, make_content, sha256
 
 pytestmark = pytest.mark.timeout(180)
 SIZE = 3_000_010
@@ -22,13 +22,7 @@ def test_a_transfer_is_credited_to_the_byte(
     site: Site, tmp_path: Path, kind: Kind, private: bool
 ) -> None:
     content = make_content(tmp_path / "seed", f"film-{kind}-{private}.bin", SIZE)
-    uploaded = upload(
-        site.admin,
-        make_torrent(content, kind=kind, private=private),
-        name=content.stem,
-        category=site.category,
-    )
-    info_hash = uploaded["infoHash"]
+    info_hash = site.upload(content, kind=kind, private=private)
     before = site.figures(site.admin), site.figures(site.member)
 
     seeder, leecher = TorrentClient(tmp_path / "seed"), TorrentClient(tmp_path / "leech")
@@ -37,15 +31,15 @@ def test_a_transfer_is_credited_to_the_byte(
     seeder.wait_for_reply()
     leecher.add(download(site.member, info_hash))
     leecher.wait(leecher.is_seeding, what="the transfer")
-    eventually(lambda: _live(site, info_hash), (2, 0))
+    eventually(lambda: site.live(info_hash), (2, 0))
     received, sent = leecher.stop(), seeder.stop()
 
     assert sha256(tmp_path / "leech" / content.name) == sha256(content)
     assert received[1] >= SIZE
     assert sent[0] >= SIZE
-    eventually(lambda: _gained(site.figures(site.admin), before[0]), sent)
-    eventually(lambda: _gained(site.figures(site.member), before[1]), received)
-    eventually(lambda: _live(site, info_hash), (0, 0))
+    eventually(lambda: site.gained(site.admin, before[0]), sent)
+    eventually(lambda: site.gained(site.member, before[1]), received)
+    eventually(lambda: site.live(info_hash), (0, 0))
     assert site.admin.get(f"/api/torrents/{info_hash}").json()["stats"]["completed"] == 1
     seeder.close()
     leecher.close()
@@ -53,13 +47,7 @@ def test_a_transfer_is_credited_to_the_byte(
 
 def test_a_transfer_over_udp_alone_is_credited_to_the_byte(site: Site, tmp_path: Path) -> None:
     content = make_content(tmp_path / "seed", "film-udp.bin", SIZE)
-    uploaded = upload(
-        site.admin,
-        make_torrent(content, kind="v1", private=True),
-        name=content.stem,
-        category=site.category,
-    )
-    info_hash = uploaded["infoHash"]
+    info_hash = site.upload(content)
     before = site.figures(site.admin), site.figures(site.member)
 
     seeder, leecher = TorrentClient(tmp_path / "seed"), TorrentClient(tmp_path / "leech")
@@ -68,14 +56,14 @@ def test_a_transfer_over_udp_alone_is_credited_to_the_byte(site: Site, tmp_path:
     seeder.wait_for_reply()
     leecher.add(_udp_only(download(site.member, info_hash)))
     leecher.wait(leecher.is_seeding, what="the transfer")
-    eventually(lambda: _live(site, info_hash), (2, 0))
+    eventually(lambda: site.live(info_hash), (2, 0))
     received, sent = leecher.stop(), seeder.stop()
 
     assert sha256(tmp_path / "leech" / content.name) == sha256(content)
     assert sent[0] >= SIZE
-    eventually(lambda: _gained(site.figures(site.admin), before[0]), sent)
-    eventually(lambda: _gained(site.figures(site.member), before[1]), received)
-    eventually(lambda: _live(site, info_hash), (0, 0))
+    eventually(lambda: site.gained(site.admin, before[0]), sent)
+    eventually(lambda: site.gained(site.member, before[1]), received)
+    eventually(lambda: site.live(info_hash), (0, 0))
     assert site.admin.get("/api/stats/public").json()["protocols"]["udp"] is True
     seeder.close()
     leecher.close()
@@ -87,13 +75,7 @@ def test_a_client_on_another_family_or_on_both_is_credited_once(
     site: Site, tmp_path: Path, hosts: list[str], tier: int
 ) -> None:
     content = make_content(tmp_path / "seed", f"film-{tier}-{len(hosts)}.bin", SIZE)
-    uploaded = upload(
-        site.admin,
-        make_torrent(content, kind="hybrid", private=True),
-        name=content.stem,
-        category=site.category,
-    )
-    info_hash = uploaded["infoHash"]
+    info_hash = site.upload(content, kind="hybrid")
     before = site.figures(site.admin), site.figures(site.member)
     listen = ",".join(f"{host}:0" for host in hosts)
     seeder = TorrentClient(tmp_path / "seed", listen=listen)
@@ -104,14 +86,14 @@ def test_a_client_on_another_family_or_on_both_is_credited_once(
     leecher.add(_at_hosts(download(site.member, info_hash), tier, hosts))
     leecher.wait(leecher.is_seeding, what="the transfer")
     # One client on two addresses and two hashes is one peer.
-    eventually(lambda: _live(site, info_hash), (2, 0))
+    eventually(lambda: site.live(info_hash), (2, 0))
     received, sent = leecher.stop(), seeder.stop()
 
     assert sha256(tmp_path / "leech" / content.name) == sha256(content)
     assert sent[0] >= SIZE
-    eventually(lambda: _gained(site.figures(site.admin), before[0]), sent)
-    eventually(lambda: _gained(site.figures(site.member), before[1]), received)
-    eventually(lambda: _live(site, info_hash), (0, 0))
+    eventually(lambda: site.gained(site.admin, before[0]), sent)
+    eventually(lambda: site.gained(site.member, before[1]), received)
+    eventually(lambda: site.live(info_hash), (0, 0))
     assert site.admin.get(f"/api/torrents/{info_hash}").json()["stats"]["completed"] == 1
     seeder.close()
     leecher.close()
@@ -142,12 +124,3 @@ def _at_hosts(torrent: bytes, tier: int, hosts: list[str]) -> bytes:
     decoded[b"announce"] = urls[0]
     decoded[b"announce-list"] = [urls]
     return bytes(lt.bencode(decoded))
-
-
-def _live(site: Site, info_hash: str) -> tuple[int, int]:
-    stats = site.admin.get(f"/api/torrents/{info_hash}").json()["stats"]
-    return stats["seeders"], stats["leechers"]
-
-
-def _gained(now: tuple[int, int], before: tuple[int, int]) -> tuple[int, int]:
-    return now[0] - before[0], now[1] - before[1]
