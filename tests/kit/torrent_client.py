@@ -115,4 +115,6 @@ class TorrentClient:
             if isinstance(alert, lt.tracker_reply_alert):
                 self.replies.append(alert.message())
             elif isinstance(alert, lt.tracker_error_alert):
-                self.tracker_errors.append(alert.message())
+                # Over UDP only this holds the tracker's own words.
+                said = alert.failure_reason()
+                self.tracker_errors.append(f"{alert.message()} {said}".rstrip())
