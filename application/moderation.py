@@ -179,7 +179,7 @@ def _moderate(unit: Unit, torrent: UUID, decide: Decision) -> TorrentModerated:
         facts = decide(thread)
     except Conflict as refusal:
         raise _told_by_whom(unit, thread, refusal) from None
-    changed = next(fact for fact in facts if isinstance(fact, moderation.StatusFact))
+    changed = next(fact for fact in facts if isinstance(fact, moderation.ModeratorFact))
     unit.record(moderation.thread_id(torrent), thread.version if thread else 0, facts)
     return TorrentModerated(
         torrent=torrent,

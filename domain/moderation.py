@@ -15,12 +15,15 @@ from domain.moderation_events import (
     ModerationMessagePosted,
     ModerationOpened,
     ModerationStatus,
+    ModeratorFact,
     ResetStatus,
     StatusFact,
     TorrentApproved,
     TorrentChangesRequested,
     TorrentRejected,
     TorrentReset,
+    TorrentResubmitted,
+    moderator_of,
     status_after,
 )
 
@@ -31,12 +34,14 @@ __all__ = [
     "ModerationMessagePosted",
     "ModerationOpened",
     "ModerationStatus",
+    "ModeratorFact",
     "ResetStatus",
     "StatusFact",
     "TorrentApproved",
     "TorrentChangesRequested",
     "TorrentRejected",
     "TorrentReset",
+    "TorrentResubmitted",
     "approve_torrent",
     "close_moderation",
     "evolve",
@@ -45,6 +50,7 @@ __all__ = [
     "reject_torrent",
     "request_torrent_changes",
     "reset_torrent",
+    "resubmit_torrent",
     "status_after",
     "thread_id",
 ]
@@ -135,7 +141,7 @@ def evolve(state: ModerationThread | None, envelope: Envelope) -> ModerationThre
         )
     if state is not None and isinstance(fact, StatusFact):
         return msgspec.structs.replace(
-            state, version=version, status=status_after(fact), moderator=fact.moderator
+            state, version=version, status=status_after(fact), moderator=moderator_of(fact)
         )
     if state is not None and isinstance(fact, ModerationMessagePosted):
         return msgspec.structs.replace(state, version=version)
@@ -258,6 +264,28 @@ def reset_torrent(
             status=to,
             message_id=message_id,
             message=_words(moderator, message),
+        )
+    ]
+
+
+def resubmit_torrent(
+    thread: ModerationThread | None, *, bypasses: bool, message_id: UUID
+) -> list[Fact]:
+    """Put an edited torrent back into the queue, unless its editor `bypasses` moderation.
+
+    A rejected torrent is frozen for everybody; one that waits already goes on waiting. Raises
+    `TorrentIsRejected`, `ModerationEnded`, `ModerationThreadNotFound`.
+    """
+    thread = _require_open(thread)
+    _require_not_rejected(thread)
+    if bypasses or thread.status == "pending":
+        return []
+    return [
+        TorrentResubmitted(
+            torrent=thread.torrent,
+            uploader=thread.uploader,
+            previous=thread.status,
+            message_id=message_id,
         )
     ]
 

@@ -76,6 +76,17 @@ class TorrentReset(Fact, frozen=True):
     message: Private | None
 
 
+class TorrentResubmitted(Fact, frozen=True):
+    """The uploader edited a torrent that was decided about; it waits to be looked at again."""
+
+    TOPIC: ClassVar[str] = "torrent.resubmitted.1"
+
+    torrent: UUID
+    uploader: UUID
+    previous: ModerationStatus
+    message_id: UUID
+
+
 class ModerationMessagePosted(Fact, frozen=True):
     """The uploader or a moderator wrote in a moderation thread without changing the status."""
 
@@ -101,11 +112,14 @@ FACTS: tuple[type[Fact], ...] = (
     TorrentChangesRequested,
     TorrentRejected,
     TorrentReset,
+    TorrentResubmitted,
     ModerationMessagePosted,
     ModerationClosed,
 )
 
-StatusFact = TorrentApproved | TorrentChangesRequested | TorrentRejected | TorrentReset
+ModeratorFact = TorrentApproved | TorrentChangesRequested | TorrentRejected | TorrentReset
+"""A change of status a moderator made."""
+StatusFact = ModeratorFact | TorrentResubmitted
 
 SYSTEM_BODIES: dict[type[Fact], str] = {
     TorrentApproved: "Approved.",
@@ -115,14 +129,43 @@ SYSTEM_BODIES: dict[type[Fact], str] = {
 }
 """What a status change without words of its own reads as; such a message is a system message."""
 
+RESUBMITTED_BODIES: dict[ModerationStatus, str] = {
+    "accepted": "Edits made; returning to the moderation queue.",
+    "changes_requested": "Resubmitted for review after edits.",
+}
+"""What an edit by the uploader reads as, by the status it ended (the reference's wording)."""
+
 
 _LEADS_TO: dict[type[Fact], ModerationStatus] = {
     TorrentApproved: "accepted",
     TorrentChangesRequested: "changes_requested",
     TorrentRejected: "rejected",
+    TorrentResubmitted: "pending",
 }
 
 
 def status_after(fact: StatusFact) -> ModerationStatus:
     """The status a status change leads to."""
     return fact.status if isinstance(fact, TorrentReset) else _LEADS_TO[type(fact)]
+
+
+def moderator_of(fact: StatusFact) -> UUID | None:
+    """Who decided; None when the uploader's own edit ended the decision."""
+    return None if isinstance(fact, TorrentResubmitted) else fact.moderator
+
+
+def author_of(fact: StatusFact) -> UUID:
+    """Whose message the status change leaves in the thread."""
+    return fact.uploader if isinstance(fact, TorrentResubmitted) else fact.moderator
+
+
+def words_of(fact: StatusFact) -> Private | None:
+    """What was said with the status change, None when nothing was."""
+    return None if isinstance(fact, TorrentResubmitted) else fact.message
+
+
+def system_body(fact: StatusFact) -> str:
+    """What the status change reads as without words of its own."""
+    if isinstance(fact, TorrentResubmitted):
+        return RESUBMITTED_BODIES[fact.previous]
+    return SYSTEM_BODIES[type(fact)]

@@ -20,6 +20,7 @@ from domain.moderation import (
     TorrentChangesRequested,
     TorrentRejected,
     TorrentReset,
+    TorrentResubmitted,
     status_after,
 )
 from domain.site import SiteSettingsChanged
@@ -42,7 +43,7 @@ from tracker.wire import (
 FIRST_EPOCH = 1
 """All passkey epochs of a new account start here (see `AccountRegistered`)."""
 _ROWS_A_FETCH: Final = 4_096
-HISTORY_UNBEGUN = "access_1:empty"
+HISTORY_UNBEGUN = "access_2:empty"
 
 DDL = """
 CREATE TABLE accounts (
@@ -117,7 +118,7 @@ class AccessProjection:
     """Who may announce, and what."""
 
     name = "access"
-    version = 1
+    version = 2
     topics: frozenset[str] | None = frozenset(
         {
             AccountRegistered.TOPIC,
@@ -130,6 +131,7 @@ class AccessProjection:
             TorrentChangesRequested.TOPIC,
             TorrentRejected.TOPIC,
             TorrentReset.TOPIC,
+            TorrentResubmitted.TOPIC,
             AddressBanned.TOPIC,
             AddressUnbanned.TOPIC,
             SiteSettingsChanged.TOPIC,
@@ -260,7 +262,7 @@ def access_source(conn: Connection) -> str:
     """A word for the history these tables come from: another database has another."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(
-            "SELECT 'access_1:' || id FROM access_1.accounts ORDER BY number LIMIT 1"
+            "SELECT 'access_2:' || id FROM access_2.accounts ORDER BY number LIMIT 1"
         ).fetchone()
     return str(row[0]) if row else HISTORY_UNBEGUN
 
@@ -269,10 +271,10 @@ def access_head(conn: Connection) -> int:
     """The sequence of the newest change, 0 when there is none."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(
-            "SELECT coalesce(greatest((SELECT max(seq) FROM access_1.accounts),"
-            " (SELECT max(seq) FROM access_1.torrents),"
-            " (SELECT max(seq) FROM access_1.banned_networks),"
-            " (SELECT max(seq) FROM access_1.rules)), 0)"
+            "SELECT coalesce(greatest((SELECT max(seq) FROM access_2.accounts),"
+            " (SELECT max(seq) FROM access_2.torrents),"
+            " (SELECT max(seq) FROM access_2.banned_networks),"
+            " (SELECT max(seq) FROM access_2.rules)), 0)"
         ).fetchone()
     return int(row[0]) if row else 0
 
@@ -287,18 +289,18 @@ def access_changes(conn: Connection, *, after: int, limit: int) -> list[Change]:
         rows = cursor.execute(
             f"""
             (SELECT 'a', seq, {_ACCOUNT_COLUMNS}, NULL::bytea, NULL::bytea, NULL::smallint
-             FROM access_1.accounts WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
+             FROM access_2.accounts WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
             UNION ALL
             (SELECT 't', seq, number, uploader, NULL, NULL, NULL, NULL, NULL, canonical, alias,
                 state
-             FROM access_1.torrents WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
+             FROM access_2.torrents WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
             UNION ALL
             (SELECT 'b', seq, until, length, active::integer, NULL, NULL, NULL, NULL, network,
                 NULL, NULL
-             FROM access_1.banned_networks WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
+             FROM access_2.banned_networks WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
             UNION ALL
             (SELECT 'r', max(seq), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-             FROM access_1.rules HAVING max(seq) > %(after)s)
+             FROM access_2.rules HAVING max(seq) > %(after)s)
             ORDER BY 2 LIMIT %(limit)s
             """,
             {"after": after, "limit": limit},
@@ -322,7 +324,7 @@ def account_entries(conn: Connection) -> Iterator[AccountEntry]:
     """All accounts by number, read in portions; inside a transaction."""
     with conn.cursor("access_accounts", row_factory=tuple_row) as cursor:
         cursor.itersize = _ROWS_A_FETCH
-        cursor.execute(f"SELECT {_ACCOUNT_COLUMNS} FROM access_1.accounts ORDER BY number")
+        cursor.execute(f"SELECT {_ACCOUNT_COLUMNS} FROM access_2.accounts ORDER BY number")
         for row in cursor:
             yield AccountEntry(*row)
 
@@ -332,7 +334,7 @@ def torrent_entries(conn: Connection) -> Iterator[TorrentEntry]:
     with conn.cursor("access_torrents", row_factory=tuple_row) as cursor:
         cursor.itersize = _ROWS_A_FETCH
         cursor.execute(
-            "SELECT number, uploader, canonical, alias, state FROM access_1.torrents"
+            "SELECT number, uploader, canonical, alias, state FROM access_2.torrents"
             " ORDER BY number"
         )
         for row in cursor:
@@ -343,6 +345,6 @@ def find_passkey_state(conn: Connection, account: UUID) -> PasskeyState | None:
     """What the passkeys of this account are made from."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(
-            "SELECT number, kid, epoch_announce FROM access_1.accounts WHERE id = %s", [account]
+            "SELECT number, kid, epoch_announce FROM access_2.accounts WHERE id = %s", [account]
         ).fetchone()
     return PasskeyState(number=row[0], kid=row[1], epoch_announce=row[2]) if row else None

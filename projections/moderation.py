@@ -11,8 +11,7 @@ import msgspec
 from psycopg.rows import class_row
 
 from domain.kernel import Private, Recorded
-from domain.moderation import (
-    SYSTEM_BODIES,
+from domain.moderation_events import (
     ModerationClosed,
     ModerationMessagePosted,
     ModerationOpened,
@@ -21,7 +20,12 @@ from domain.moderation import (
     TorrentChangesRequested,
     TorrentRejected,
     TorrentReset,
+    TorrentResubmitted,
+    author_of,
+    moderator_of,
     status_after,
+    system_body,
+    words_of,
 )
 from projections.engine import Connection, Cursor
 
@@ -84,7 +88,7 @@ class ModerationProjection:
     """The thread of each torrent with all that was said in it."""
 
     name = "moderation"
-    version = 1
+    version = 2
     topics: frozenset[str] | None = frozenset(
         {
             ModerationOpened.TOPIC,
@@ -92,6 +96,7 @@ class ModerationProjection:
             TorrentChangesRequested.TOPIC,
             TorrentRejected.TOPIC,
             TorrentReset.TOPIC,
+            TorrentResubmitted.TOPIC,
             ModerationMessagePosted.TOPIC,
             ModerationClosed.TOPIC,
         }
@@ -125,7 +130,7 @@ def _moderation_opened(cursor: Cursor, batch: Sequence[Recorded]) -> None:
 
 def _statuses_changed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
     last = {
-        fact.torrent: (status_after(fact), fact.moderator, recorded.envelope.meta.at)
+        fact.torrent: (status_after(fact), moderator_of(fact), recorded.envelope.meta.at)
         for recorded in batch
         if isinstance(fact := recorded.envelope.fact, StatusFact)
     }
@@ -168,10 +173,13 @@ def _message(recorded: Recorded) -> tuple[Any, ...] | None:
         words: Private | None = fact.message
         author = fact.author
     elif isinstance(fact, StatusFact):
-        words, author, change = fact.message, fact.moderator, status_after(fact)
+        words, author, change = words_of(fact), author_of(fact), status_after(fact)
     else:
         return None
-    body = _words(words) if words is not None else SYSTEM_BODIES[type(fact)]
+    if words is not None:
+        body = _words(words)
+    else:
+        body = system_body(fact) if isinstance(fact, StatusFact) else None
     return (
         fact.message_id,
         fact.torrent,
@@ -196,7 +204,7 @@ def find_thread(conn: Connection, torrent: UUID) -> ThreadRow | None:
             """
             SELECT t.torrent, t.uploader, t.status, t.moderator, m.username AS moderator_name,
                    t.closed
-            FROM moderation_1.threads t
+            FROM moderation_2.threads t
             LEFT JOIN users_1.accounts m ON m.id = t.moderator
             WHERE t.torrent = %s
             """,
@@ -209,7 +217,7 @@ SELECT m.id, m.torrent, m.author, a.username AS author_name,
        coalesce(a.is_admin, false) AS author_is_admin,
        coalesce(a.is_moderator, false) AS author_is_moderator,
        m.body, m.is_system, m.status_change, m.created_at
-FROM moderation_1.messages m
+FROM moderation_2.messages m
 LEFT JOIN users_1.accounts a ON a.id = m.author
 """
 

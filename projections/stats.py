@@ -16,6 +16,7 @@ from domain.moderation import (
     TorrentChangesRequested,
     TorrentRejected,
     TorrentReset,
+    TorrentResubmitted,
     status_after,
 )
 from domain.torrents import TorrentUploaded, TorrentWithdrawn
@@ -59,7 +60,7 @@ class StatsProjection:
     """A few numbers about everything."""
 
     name = "stats"
-    version = 1
+    version = 2
     topics: frozenset[str] | None = frozenset(
         {
             AccountRegistered.TOPIC,
@@ -70,6 +71,7 @@ class StatsProjection:
             TorrentChangesRequested.TOPIC,
             TorrentRejected.TOPIC,
             TorrentReset.TOPIC,
+            TorrentResubmitted.TOPIC,
         }
     )
     ddl = DDL
@@ -108,10 +110,8 @@ def _torrents_changed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
                 statuses[fact.torrent] = fact.status
             case TorrentWithdrawn():
                 withdrawn.append(recorded.envelope.originator_id)
-            case TorrentApproved() | TorrentChangesRequested() | TorrentRejected() as fact:
+            case fact if isinstance(fact, StatusFact):
                 statuses[fact.torrent] = status_after(fact)
-            case TorrentReset() as fact:
-                statuses[fact.torrent] = fact.status
     cursor.executemany("INSERT INTO torrents VALUES (%s, %s, 'pending', false)", uploaded)
     cursor.executemany(
         "UPDATE torrents SET status = %s WHERE id = %s",
@@ -142,7 +142,7 @@ def _add(cursor: Cursor, amounts: Mapping[str, int]) -> None:
 def find_site_counters(conn: Connection) -> SiteCounters:
     """The counters of the log."""
     with conn.cursor(row_factory=tuple_row) as cursor:
-        rows = cursor.execute("SELECT name, value FROM stats_1.counters LIMIT 100").fetchall()
+        rows = cursor.execute("SELECT name, value FROM stats_2.counters LIMIT 100").fetchall()
     values = {str(name): int(value) for name, value in rows}
     return SiteCounters(
         users=values["users"],

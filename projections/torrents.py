@@ -12,13 +12,15 @@ import msgspec
 from psycopg.rows import class_row
 
 from domain.kernel import Recorded
-from domain.moderation import (
+from domain.moderation_events import (
     ModerationOpened,
     StatusFact,
     TorrentApproved,
     TorrentChangesRequested,
     TorrentRejected,
     TorrentReset,
+    TorrentResubmitted,
+    moderator_of,
     status_after,
 )
 from domain.torrents import TorrentEdited, TorrentUploaded, TorrentWithdrawn
@@ -124,7 +126,7 @@ class TorrentsProjection:
     """Every torrent with its details, its moderation status and where it stands in "newest"."""
 
     name = "torrents"
-    version = 1
+    version = 2
     topics: frozenset[str] | None = frozenset(
         {
             TorrentUploaded.TOPIC,
@@ -135,6 +137,7 @@ class TorrentsProjection:
             TorrentChangesRequested.TOPIC,
             TorrentRejected.TOPIC,
             TorrentReset.TOPIC,
+            TorrentResubmitted.TOPIC,
         }
     )
     ddl = DDL
@@ -243,7 +246,7 @@ def _statuses_changed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
             last[fact.torrent] = (fact.status, None, None)
         elif isinstance(fact, StatusFact):
             status = status_after(fact)
-            last[fact.torrent] = (status, fact.moderator, recorded.envelope.meta.at)
+            last[fact.torrent] = (status, moderator_of(fact), recorded.envelope.meta.at)
             if status == "accepted":
                 listed[fact.torrent] = recorded.position
     if not last:
@@ -340,8 +343,8 @@ SELECT t.id, t.number, t.info_hash, t.info_hash_v2, t.original_info_hash, t.name
        t.content_signature, t.imdb, t.tmdb, t.tvdb, t.igdb, t.openlibrary, t.tags,
        coalesce(l.seeders, 0) AS seeders, coalesce(l.leechers, 0) AS leechers,
        coalesce(c.snatches, 0) AS completed
-FROM torrents_1.torrents t
-JOIN torrents_1.descriptions d ON d.torrent = t.id
+FROM torrents_2.torrents t
+JOIN torrents_2.descriptions d ON d.torrent = t.id
 LEFT JOIN users_1.accounts u ON u.id = t.uploader
 LEFT JOIN users_1.accounts m ON m.id = t.moderator
 LEFT JOIN accounting_1.torrent_live l ON l.torrent = t.number
@@ -360,9 +363,9 @@ def find_torrent(conn: Connection, info_hash: str) -> TorrentRow | None:
             _FIND
             + """
             WHERE t.id = ANY(ARRAY(
-                SELECT id FROM torrents_1.torrents WHERE info_hash = %(short)s
+                SELECT id FROM torrents_2.torrents WHERE info_hash = %(short)s
                 UNION ALL
-                SELECT id FROM torrents_1.torrents
+                SELECT id FROM torrents_2.torrents
                 WHERE info_hash_v2 IS NOT NULL AND left(info_hash_v2, 40) = %(short)s
             ))
               AND NOT t.withdrawn

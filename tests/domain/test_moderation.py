@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from domain.kernel import Private
+from domain.kernel import Fact, Private
 from domain.moderation import (
     MESSAGE_LENGTH,
     SYSTEM_BODIES,
@@ -19,7 +19,7 @@ from domain.moderation import (
     ModerationMessagePosted,
     ModerationOpened,
     ModerationThreadNotFound,
-    StatusFact,
+    ModeratorFact,
     TorrentAlreadyAccepted,
     TorrentApproved,
     TorrentChangesRequested,
@@ -27,6 +27,7 @@ from domain.moderation import (
     TorrentNotRejected,
     TorrentRejected,
     TorrentReset,
+    TorrentResubmitted,
     approve_torrent,
     close_moderation,
     evolve,
@@ -35,9 +36,10 @@ from domain.moderation import (
     reject_torrent,
     request_torrent_changes,
     reset_torrent,
+    resubmit_torrent,
     thread_id,
 )
-from domain.moderation_events import FACTS
+from domain.moderation_events import FACTS, system_body
 from tests.kit.domain import folded, given, refuses_foreign_facts
 
 TORRENT, UPLOADER = UUID(int=10), UUID(int=11)
@@ -235,7 +237,7 @@ def test_a_thread_that_was_never_opened_is_not_found() -> None:
 
 
 def test_each_status_change_reads_as_something_without_words() -> None:
-    assert set(SYSTEM_BODIES) == set(get_args(StatusFact))
+    assert set(SYSTEM_BODIES) == set(get_args(ModeratorFact))
     assert set(SYSTEM_BODIES) < set(FACTS)
     assert list(SYSTEM_BODIES.values()) == [
         "Approved.",
@@ -243,6 +245,39 @@ def test_each_status_change_reads_as_something_without_words() -> None:
         "Rejected.",
         "Returned to the queue.",
     ]
+
+
+@pytest.mark.parametrize("status", ["accepted", "changes_requested"])
+def test_resubmit_torrent_ends_a_decision(status: Any) -> None:
+    history: list[Fact] = [opened(), APPROVED]
+    if status == "changes_requested":
+        history.append(CHANGES)
+    resubmitted = TorrentResubmitted(
+        torrent=TORRENT, uploader=UPLOADER, previous=status, message_id=MESSAGE
+    )
+    asked = given(evolve, *history)
+    asked.when(resubmit_torrent, bypasses=False, message_id=MESSAGE).then(resubmitted)
+    asked.when(resubmit_torrent, bypasses=True, message_id=MESSAGE).then()
+    after = folded(evolve, *history, resubmitted)
+    assert after is not None
+    assert (after.status, after.moderator) == ("pending", None)
+    assert (
+        system_body(resubmitted)
+        == {
+            "accepted": "Edits made; returning to the moderation queue.",
+            "changes_requested": "Resubmitted for review after edits.",
+        }[status]
+    )
+
+
+def test_resubmit_torrent_leaves_a_waiting_one_and_refuses_a_rejected_one() -> None:
+    ask = {"bypasses": False, "message_id": MESSAGE}
+    given(evolve, opened()).when(resubmit_torrent, **ask).then()
+    frozen = given(evolve, opened(), REJECTED)
+    frozen.when(resubmit_torrent, **ask).then_refused(TorrentIsRejected)
+    frozen.when(resubmit_torrent, **{**ask, "bypasses": True}).then_refused(TorrentIsRejected)
+    given(evolve, opened(), CLOSED).when(resubmit_torrent, **ask).then_refused(ModerationEnded)
+    given(evolve).when(resubmit_torrent, **ask).then_refused(ModerationThreadNotFound)
 
 
 def test_the_thread_of_a_torrent_is_found_by_its_id() -> None:

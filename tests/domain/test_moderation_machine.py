@@ -24,6 +24,7 @@ from domain.moderation import (
     reject_torrent,
     request_torrent_changes,
     reset_torrent,
+    resubmit_torrent,
     status_after,
 )
 from tests.kit.domain import folded
@@ -82,6 +83,23 @@ class Moderation(RuleBasedStateMachine):
     @rule(moderator=moderators, to=st.sampled_from(["pending", "accepted", "changes_requested"]))
     def reset(self, moderator: UUID, to: Any) -> None:
         self.decide(reset_torrent, moderator=moderator, to=to, message="Again.")
+
+    @rule(bypasses=st.booleans())
+    def edit(self, bypasses: bool) -> None:
+        before = self.thread
+        try:
+            facts = resubmit_torrent(
+                before, bypasses=bypasses, message_id=UUID(int=self.messages + 1)
+            )
+        except Conflict:
+            assert before.closed or before.status == "rejected"
+            return
+        self.messages += 1
+        self.facts += facts
+        if bypasses or before.status == "pending":
+            assert self.thread == before
+        else:
+            assert self.thread.status == "pending"
 
     @rule()
     def write(self) -> None:

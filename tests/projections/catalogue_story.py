@@ -153,6 +153,12 @@ class Story:
             details = self._details(f"Edited {len(self.envelopes)}")
             facts = torrents.edit_torrent(torrent, details, editor=torrent.uploader, is_staff=False)
             self._record(torrent.id, facts, actor=torrent.uploader)
+            thread = self._threads[moderation.thread_id(torrent.id)]
+            if thread.status != "rejected":
+                resubmitted = moderation.resubmit_torrent(
+                    thread, bypasses=False, message_id=named(4, len(self.envelopes))
+                )
+                self._record(thread.id, resubmitted, actor=torrent.uploader)
 
     def withdraw(self) -> None:
         torrent = self._pick_torrent()

@@ -125,20 +125,20 @@ def test_counters_say_what_counting_would(conn: Connection, site: EventLog) -> N
         catch_up(conn, site, projection, 13)
     counted = conn.execute(
         "SELECT coalesce(category, '00000000-0000-0000-0000-000000000000'), status, count(*)"
-        " FROM torrents_1.torrents WHERE NOT withdrawn GROUP BY 1, 2 ORDER BY 1, 2"
+        " FROM torrents_2.torrents WHERE NOT withdrawn GROUP BY 1, 2 ORDER BY 1, 2"
     ).fetchall()
     kept = conn.execute(
-        "SELECT category, status, torrents FROM torrents_1.counts ORDER BY 1, 2"
+        "SELECT category, status, torrents FROM torrents_2.counts ORDER BY 1, 2"
     ).fetchall()
     assert kept == counted
     accepted = conn.execute(
-        "SELECT count(*), coalesce(sum(size), 0)::bigint FROM torrents_1.torrents"
+        "SELECT count(*), coalesce(sum(size), 0)::bigint FROM torrents_2.torrents"
         " WHERE status = 'accepted' AND NOT withdrawn"
     ).fetchone()
     counters = find_site_counters(conn)
     assert (counters.torrents, counters.bytes) == accepted
     assert counters.users == 4
-    total = conn.execute("SELECT count(*) FROM torrents_1.torrents").fetchone()
+    total = conn.execute("SELECT count(*) FROM torrents_2.torrents").fetchone()
     assert total == (counters.uploads,)
 
 
@@ -151,7 +151,7 @@ def test_a_withdrawn_torrent_is_in_no_list_and_has_no_page(
         engine.install(conn, projection)
         catch_up(conn, site, projection)
     torrents = conn.execute(
-        "SELECT id, info_hash, withdrawn, status FROM torrents_1.torrents"
+        "SELECT id, info_hash, withdrawn, status FROM torrents_2.torrents"
     ).fetchall()
     there = {row[0] for row in torrents if not row[2]}
     again = {row[1] for row in torrents if row[2]} & {row[1] for row in torrents if not row[2]}
@@ -177,7 +177,7 @@ def test_access_follows_moderation_and_withdrawal(conn: Connection, site: EventL
         catch_up(conn, site, projection)
     wrong = conn.execute(
         """
-        SELECT t.number FROM torrents_1.torrents t JOIN access_1.torrents a USING (id)
+        SELECT t.number FROM torrents_2.torrents t JOIN access_2.torrents a USING (id)
         WHERE a.state <> CASE WHEN t.withdrawn OR t.status = 'rejected' THEN 3
                               WHEN t.status = 'accepted' THEN 1 ELSE 2 END
            OR encode(a.canonical, 'hex') <> t.info_hash
@@ -185,9 +185,9 @@ def test_access_follows_moderation_and_withdrawal(conn: Connection, site: EventL
         """
     ).fetchall()
     assert wrong == []
-    states = conn.execute("SELECT DISTINCT state FROM access_1.torrents ORDER BY 1").fetchall()
+    states = conn.execute("SELECT DISTINCT state FROM access_2.torrents ORDER BY 1").fetchall()
     assert states == [(1,), (2,), (3,)]
-    seq = conn.execute("SELECT max(seq) FROM access_1.torrents").fetchone()
+    seq = conn.execute("SELECT max(seq) FROM access_2.torrents").fetchone()
     assert seq is not None
     assert seq[0] <= site.head()
 
@@ -213,7 +213,7 @@ def test_words_read_as_they_may_be_read_now(
     envelope = msgspec.structs.replace(thread.envelope, fact=posted)
     with conn.transaction():
         cursor = engine.tuples(conn)
-        engine.use_schema(cursor, "moderation_1")
+        engine.use_schema(cursor, "moderation_2")
         fold(cursor, [msgspec.structs.replace(thread, envelope=envelope)])
     (message,) = list_moderation_messages(conn, torrent)
     assert message.body == body
