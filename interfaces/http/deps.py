@@ -20,6 +20,7 @@ from application.sessions import SignIn
 from domain.errors import Forbidden, Invalid, Unauthenticated, Unavailable
 from domain.factors import SecondFactorRequired
 from domain.permissions import Permission
+from interfaces.http.client_address import known_address
 from interfaces.http.cookies import COOKIE
 from interfaces.http.notes import notes_of
 from interfaces.http.services import HttpServices
@@ -39,6 +40,8 @@ _DENIED = {
     Permission.CAN_MODERATE.value: "Moderator access required",
     _STAFF: "Moderator access required",
 }
+RELATIONS = frozenset({"uploader|moderator", "author|moderator", "thread"})
+"""Scopes that no permission answers: the command decides who stands so to the thing asked for."""
 
 
 class BadIdempotencyKey(Invalid):
@@ -75,9 +78,11 @@ async def sign_in_of(request: Request, services: Services) -> SignIn | None:
     if token is None:
         return None
     known = services.sessions.recall(token)
+    if known is None:
+        known = await run_in_threadpool(services.sessions.find, token, services.clock())
     if known is not None:
-        return known
-    return await run_in_threadpool(services.sessions.find, token, services.clock())
+        services.presence.touch(known.actor.account, known_address(request))
+    return known
 
 
 CurrentSignIn = Annotated[SignIn | None, Depends(sign_in_of)]
@@ -108,7 +113,7 @@ async def signed_in(
     if _is_shut_out(request, sign_in):
         raise SecondFactorRequired()
     for scope in scopes.scopes:
-        if sign_in.actor.permissions.isdisjoint(scope.split("|")):
+        if scope not in RELATIONS and sign_in.actor.permissions.isdisjoint(scope.split("|")):
             raise PermissionRequired(_DENIED.get(scope, "That permission is not yours"))
     return sign_in.actor
 
@@ -118,6 +123,11 @@ SignedIn = Annotated[Actor, Security(signed_in)]
 Moderator = Annotated[Actor, Security(signed_in, scopes=[Permission.CAN_MODERATE.value])]
 Staff = Annotated[Actor, Security(signed_in, scopes=[_STAFF])]
 Administrator = Annotated[Actor, Security(signed_in, scopes=[Permission.CAN_ACCESS_ADMIN.value])]
+UploaderOrModerator = Annotated[Actor, Security(signed_in, scopes=["uploader|moderator"])]
+"""Signed in; that he is the uploader or staff, the command asks. So with the two below."""
+AuthorOrModerator = Annotated[Actor, Security(signed_in, scopes=["author|moderator"])]
+ThreadMember = Annotated[Actor, Security(signed_in, scopes=["thread"])]
+"""The uploader of the torrent, or staff."""
 
 
 async def _request_key(request: Request, actor: Actor, key: str) -> RequestKey:

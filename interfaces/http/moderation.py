@@ -21,7 +21,7 @@ from application.moderation import (
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.moderation import MESSAGE_LENGTH, ModerationStatus, ResetStatus
 from domain.torrents import TorrentNotFound
-from interfaces.http.deps import Call, Commands, Moderator, ReadAccess, Reads, SignedIn
+from interfaces.http.deps import Call, Commands, Moderator, ReadAccess, Reads, ThreadMember
 from interfaces.http.errors import refusals
 from interfaces.http.models import Body, Instant, Prose, Reply
 from interfaces.http.paging import PageNumber, offset_of
@@ -222,7 +222,9 @@ def reset_torrent(
 
 
 @router.get("/api/torrents/{info_hash}/moderation/messages", responses=refusals(NotFound))
-def show_moderation_thread(info_hash: str, caller: SignedIn, reads: Reads) -> ModerationThreadReply:
+def show_moderation_thread(
+    info_hash: str, caller: ThreadMember, reads: Reads
+) -> ModerationThreadReply:
     """Show what was said about a torrent; for others than its uploader and staff there is none."""
     with reads.connection() as connection:
         row = visible_torrent(connection, info_hash, caller)
@@ -241,7 +243,7 @@ def show_moderation_thread(info_hash: str, caller: SignedIn, reads: Reads) -> Mo
 def post_moderation_message(
     info_hash: str,
     body: PostModerationMessageBody,
-    caller: SignedIn,
+    caller: ThreadMember,
     reads: Reads,
     call: Commands,
 ) -> PostModerationMessageReply:

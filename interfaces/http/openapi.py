@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, Response
 
+from domain.permissions import Permission
 from interfaces.http.address_gate import OPEN_TO_BANNED
 
 _ERROR = {"$ref": "#/components/schemas/ErrorReply"}
@@ -27,6 +28,17 @@ _PHRASES = {
     "500": "Internal Server Error",
     "503": "Service Unavailable",
 }
+_WHO = "x-permissions"
+_CALLERS = {
+    (): "user",
+    (Permission.CAN_MODERATE.value,): "moderator",
+    (Permission.CAN_ACCESS_ADMIN.value,): "administrator",
+    (f"{Permission.CAN_MODERATE.value}|{Permission.CAN_ACCESS_ADMIN.value}",): "staff",
+    ("uploader|moderator",): "uploader | moderator",
+    ("author|moderator",): "author | moderator",
+    ("thread",): "uploader | staff",
+}
+"""Scopes of the typed parameter `deps` gives a route, as words."""
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
     "summary{cursor:pointer}code,pre{background:#8882;padding:.1em .3em}pre{overflow:auto}"
@@ -41,8 +53,20 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
                 yield path, method, item[method]
 
 
+def callers_of(security: Sequence[Mapping[str, Sequence[str]]]) -> str:
+    """Who may call, out of the security rules FastAPI derived from the route's parameters.
+
+    Raises KeyError for scopes that have no word yet.
+    """
+    rules = {name: tuple(scopes) for rule in security for name, scopes in rule.items()}
+    if not rules or "sessionOptional" in rules:
+        return "public"
+    words = [_CALLERS[rules["session"]]] if "session" in rules else []
+    return " | ".join([*words, *(["user (1FA)"] if "halfSession" in rules else [])])
+
+
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Declare what every route can answer: our 400 for FastAPI's 422, faults, session rules."""
+    """Declare what every route can answer, our 400 for FastAPI's 422, and who may call it."""
     for path, method, operation in operations(document):
         declared = operation["responses"]
         declared.pop("422", None)
@@ -54,6 +78,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         if any(parameter["name"] == _ONCE for parameter in operation.get("parameters", [])):
             wanted.add("409")
         security = operation.get("security", [])
+        operation[_WHO] = callers_of(security)
         if any("sessionOptional" in rule for rule in security):
             operation["security"] = [{}, {"session": []}]
         elif security:
@@ -123,14 +148,8 @@ def _tag(operation: dict[str, Any]) -> str:
 
 
 def _operation_html(path: str, method: str, operation: dict[str, Any]) -> str:
-    who = ", ".join(
-        " ".join(scopes) or name
-        for rule in operation.get("security", [])
-        for name, scopes in rule.items()
-    )
     rows = [f"<p>{escape(operation.get('description', operation.get('summary', '')))}</p>"]
-    if who:
-        rows.append(f"<p>Who: {escape(who)}</p>")
+    rows.append(f"<p>Who: {escape(operation[_WHO])}</p>")
     for parameter in operation.get("parameters", []):
         where = f"{parameter['in']} <code>{escape(parameter['name'])}</code>"
         rows.append(f"<li>{where} {escape(parameter.get('description', ''))}</li>")

@@ -230,6 +230,18 @@ def test_the_document_declares_who_may_call_and_every_error(anonymous: Browser) 
     assert paths["/api/me"]["get"]["security"] == [{"session": []}]
     assert paths["/api/auth/status"]["get"]["security"] == [{}, {"session": []}]
     assert "security" not in paths["/api/health"]["get"]
+    for path, method, who in (
+        ("/api/health", "get", "public"),
+        ("/api/auth/status", "get", "public"),
+        ("/api/auth/2fa/verify-totp", "post", "user (1FA)"),
+        ("/api/auth/logout", "post", "user | user (1FA)"),
+        ("/api/me", "get", "user"),
+        ("/api/torrents/{info_hash}/moderation/messages", "get", "uploader | staff"),
+        ("/api/mod/torrents/pending", "get", "moderator"),
+        ("/api/admin/banned-ips", "get", "staff"),
+        ("/api/admin/settings", "get", "administrator"),
+    ):
+        assert paths[path][method]["x-permissions"] == who
     assert document["components"]["securitySchemes"] == {
         "session": {"type": "apiKey", "in": "cookie", "name": "trackarr-session"},
         "halfSession": {"type": "apiKey", "in": "cookie", "name": "trackarr-2fa"},
@@ -253,7 +265,7 @@ def test_the_docs_page_needs_no_network_and_no_script(anonymous: Browser) -> Non
     page = anonymous.get("/docs")
     assert page.status_code == 200
     assert "/api/auth/register" in page.text
-    assert "canAccessAdmin" in page.text
+    assert "Who: administrator" in page.text
     assert "<script" not in page.text
     assert not re.search(r"(?:src|href)=\"(?:https?:)?//", page.text)
     assert anonymous.get("/docs.css").headers["content-type"].startswith("text/css")
