@@ -42,12 +42,14 @@ class EndBan(msgspec.Struct, frozen=True, kw_only=True):
     account: UUID
 
 
-def handle_ban_account(unit: Unit, command: BanAccount) -> None:
-    """Shut him out, end his sessions and ban his last address.
+def record_ban_account(
+    unit: Unit, account_id: UUID, *, reason: str, until: datetime | None
+) -> users.Account:
+    """Add the ban and the end of his sessions to what `unit` saves; who he is.
 
     Raises `AccountNotFound` and the refusals of `ban_account`.
     """
-    account = unit.load(command.account, users.evolve)
+    account = unit.load(account_id, users.evolve)
     if account is None:
         raise users.AccountNotFound()
     facts = account_bans.ban_account(
@@ -56,11 +58,20 @@ def handle_ban_account(unit: Unit, command: BanAccount) -> None:
         permissions=permissions_of(account.roles, load_role_book(unit)),
         by=unit.actor.account,
         by_permissions=unit.actor.permissions,
-        reason=command.reason,
-        until=command.until,
+        reason=reason,
+        until=until,
     )
     unit.record(account.id, account.version, facts)
     record_close_sessions(unit, account.id, reason="banned")
+    return account
+
+
+def handle_ban_account(unit: Unit, command: BanAccount) -> None:
+    """Shut him out, end his sessions and ban his last address.
+
+    Raises `AccountNotFound` and the refusals of `ban_account`.
+    """
+    account = record_ban_account(unit, command.account, reason=command.reason, until=command.until)
     _ban_last_address(unit, account, command)
 
 

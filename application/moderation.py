@@ -145,6 +145,21 @@ def handle_reset_torrent(unit: Unit, command: ResetTorrent) -> TorrentModerated:
     )
 
 
+def record_reject_torrent(unit: Unit, torrent: UUID, *, message_id: UUID, message: str) -> bool:
+    """Add a rejection by the caller to what `unit` saves, where there is still one to make.
+
+    False when the torrent is rejected already or was withdrawn: then nothing is added.
+    """
+    thread = _load_thread(unit, torrent)
+    if thread is None or thread.closed or thread.status == "rejected":
+        return False
+    facts = moderation.reject_torrent(
+        thread, moderator=unit.actor.account, message_id=message_id, message=message
+    )
+    unit.record(thread.id, thread.version, facts)
+    return True
+
+
 def handle_post_moderation_message(unit: Unit, command: PostModerationMessage) -> ModerationMessage:
     """Post it; refusals as in `post_moderation_message`."""
     thread = _load_thread(unit, command.torrent)
@@ -197,12 +212,14 @@ def _told_by_whom(
     """The same refusal, saying who decided what: the other moderator's name and the status."""
     if thread is None:
         return refusal
-    decided_by = None
-    if thread.moderator is not None:
-        account = unit.load(thread.moderator, users.evolve)
-        name = account.username if account else None
-        decided_by = {"id": str(thread.moderator), "username": name}
+    decided_by = name_of(unit, thread.moderator) if thread.moderator else None
     return type(refusal)(refusal.text, moderator=decided_by, status=thread.status)
+
+
+def name_of(unit: Unit, moderator: UUID) -> dict[str, str | None]:
+    """Who decided, as a refusal tells it."""
+    account = unit.load(moderator, users.evolve)
+    return {"id": str(moderator), "username": account.username if account else None}
 
 
 HANDLERS: dict[type, Handler] = {
