@@ -6,7 +6,9 @@ from application import (
     account_bans,
     address_bans,
     address_keys,
+    comments,
     follows,
+    imports,
     invitations,
     moderation,
     passwords,
@@ -41,8 +43,10 @@ HANDLERS: Handlers = {
     **taxonomy.HANDLERS,
     **uploads.HANDLERS,
     **moderation.HANDLERS,
+    **comments.HANDLERS,
     **address_keys.HANDLERS,
     **address_bans.HANDLERS,
+    **imports.HANDLERS,
 }
 TAKEN: TakenErrors = {
     **users.TAKEN,

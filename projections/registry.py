@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from projections.access import AccessProjection
 from projections.address_bans import AddressBansProjection
+from projections.comments import CommentsProjection
 from projections.engine import Projection
 from projections.follows import FollowsProjection
 from projections.history import HistoryProjection
@@ -26,6 +27,7 @@ ALL: tuple[Projection, ...] = (
     TaxonomyProjection(),
     TorrentsProjection(),
     ModerationProjection(),
+    CommentsProjection(),
     AddressBansProjection(),
     AccessProjection(),
     StatsProjection(),
