@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -24,10 +25,12 @@ class BenchmarkFailed(RuntimeError):
     """Something needed for a figure did not work; there is no figure then."""
 
 
+@cache
 def cores() -> tuple[int, int]:
     """The core of the server that is measured, and that of everything else.
 
-    They are the same where there is only one; then the figures say little.
+    They are the same where there is only one; then the figures say little. Looked up once: a
+    pinned process would see its own core only.
     """
     allowed = sorted(os.sched_getaffinity(0))
     return allowed[0], allowed[min(1, len(allowed) - 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from ops.benchmarks.load import Generators, Load
 from ops.benchmarks.machine import this_machine
 from ops.benchmarks.page import benchmarks_page
-from ops.benchmarks.processes import BenchmarkFailed
+from ops.benchmarks.processes import BenchmarkFailed, cores, pinned_to
 from ops.benchmarks.rows import Beside, Bound, Row, cells
 from ops.benchmarks.tracker_bench import command
 from tests.kit.programs import require_program
@@ -72,6 +73,15 @@ def test_the_page_is_not_written_from_a_part() -> None:
 
 def test_one_minute_of_steady_load_has_nothing_to_be_compared_with() -> None:
     assert "give 2 or more" in refusal("--steady=1")
+
+
+def test_a_process_pinned_to_the_loads_core_still_knows_the_trackers() -> None:
+    if len(os.sched_getaffinity(0)) > 1:
+        cores.cache_clear()
+        with pinned_to(cores()[1]):
+            measured, load = cores()
+            assert measured != load
+            assert os.sched_getaffinity(0) == {load}
 
 
 def test_the_generators_load_nobody_but_this_machine(tmp_path: Path) -> None:
