@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -119,6 +120,13 @@ class TorrentNotYours(Forbidden):
     message = "You do not have permission to change this torrent."
 
 
+class TorrentEditedMeanwhile(Conflict):
+    """Another edited it first; `data` has `editor` and the new `version`."""
+
+    code = "torrent_edited_meanwhile"
+    message = "This torrent was edited meanwhile; look at it again."
+
+
 class TorrentDetailsInvalid(Invalid):
     """A field of the upload form is outside its range; `data["field"]` names it."""
 
@@ -136,7 +144,11 @@ class TorrentDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Torrent(msgspec.Struct, frozen=True, kw_only=True):
-    """A torrent as its facts leave it."""
+    """A torrent as its facts leave it.
+
+    `tagged` says since when it bears each tag, by slug. `edited_by` made the last edit, None
+    where there was none or it was not a member's.
+    """
 
     id: UUID
     version: int
@@ -148,6 +160,8 @@ class Torrent(msgspec.Struct, frozen=True, kw_only=True):
     original_info_hash_v2: str | None
     file_ref: str
     details: TorrentDetails
+    tagged: tuple[tuple[str, datetime], ...] = ()
+    edited_by: UUID | None = None
     withdrawn: bool = False
 
 
@@ -167,9 +181,16 @@ def evolve(state: Torrent | None, envelope: Envelope) -> Torrent:
             original_info_hash_v2=fact.original_info_hash_v2,
             file_ref=fact.file_ref,
             details=_details_of(fact),
+            tagged=_tagged((), fact.tags, envelope.meta.at),
         )
     if state is not None and isinstance(fact, TorrentEdited):
-        return msgspec.structs.replace(state, version=version, details=_details_of(fact))
+        return msgspec.structs.replace(
+            state,
+            version=version,
+            details=_details_of(fact),
+            tagged=_tagged(state.tagged, fact.tags, envelope.meta.at),
+            edited_by=envelope.meta.actor,
+        )
     if state is not None and isinstance(fact, TorrentWithdrawn):
         return msgspec.structs.replace(state, version=version, withdrawn=True)
     raise TypeError(f"{type(fact).__name__} is no next fact of a torrent")
@@ -255,13 +276,21 @@ def upload_torrent(
 
 
 def edit_torrent(
-    torrent: Torrent | None, details: TorrentDetails, *, editor: UUID, is_staff: bool
+    torrent: Torrent | None,
+    details: TorrentDetails,
+    *,
+    editor: UUID,
+    is_staff: bool,
+    seen: int | None = None,
 ) -> list[Fact]:
     """Change what a torrent's page says; nothing when it says that already.
 
-    Raises `TorrentNotFound`, `TorrentNotYours`.
+    `seen` is the version the editor acted upon, None when he goes by the newest. Raises
+    `TorrentNotFound`, `TorrentNotYours`, `TorrentEditedMeanwhile`.
     """
-    torrent = _require_changeable(torrent, editor, is_staff=is_staff)
+    torrent = require_changeable(torrent, editor, is_staff=is_staff)
+    if seen is not None and seen != torrent.version:
+        raise TorrentEditedMeanwhile(editor=torrent.edited_by, version=torrent.version)
     if details == torrent.details:
         return []
     return [TorrentEdited(**_fields_of(details))]
@@ -269,7 +298,7 @@ def edit_torrent(
 
 def withdraw_torrent(torrent: Torrent | None, *, withdrawer: UUID, is_staff: bool) -> list[Fact]:
     """Take a torrent out and free its hashes. Raises `TorrentNotFound`, `TorrentNotYours`."""
-    torrent = _require_changeable(torrent, withdrawer, is_staff=is_staff)
+    torrent = require_changeable(torrent, withdrawer, is_staff=is_staff)
     return [
         TorrentWithdrawn(
             number=torrent.number,
@@ -282,7 +311,8 @@ def withdraw_torrent(torrent: Torrent | None, *, withdrawer: UUID, is_staff: boo
     ]
 
 
-def _require_changeable(torrent: Torrent | None, who: UUID, *, is_staff: bool) -> Torrent:
+def require_changeable(torrent: Torrent | None, who: UUID, *, is_staff: bool) -> Torrent:
+    """The torrent, where its uploader or staff asks. Raises `TorrentNotFound`, `TorrentNotYours`."""
     if torrent is None or torrent.withdrawn:
         raise TorrentNotFound()
     if not (is_staff or who == torrent.uploader):
@@ -302,6 +332,13 @@ def _valid_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
     if len(kept) > TAGS:
         raise TorrentDetailsInvalid(f"tags: at most {TAGS}", field="tags")
     return tuple(kept.values())
+
+
+def _tagged(
+    before: tuple[tuple[str, datetime], ...], tags: tuple[str, ...], at: datetime
+) -> tuple[tuple[str, datetime], ...]:
+    known = dict(before)
+    return tuple((slug, known.get(slug, at)) for slug in map(slugify, tags))
 
 
 def _details_of(fact: TorrentUploaded | TorrentEdited) -> TorrentDetails:
