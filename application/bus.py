@@ -104,15 +104,22 @@ class Unit:
         return self.log.claim_owner(claim)
 
     def record(
-        self, originator_id: UUID, version: int, facts: Sequence[Fact], *, actor: UUID | None = None
+        self,
+        originator_id: UUID,
+        version: int,
+        facts: Sequence[Fact],
+        *,
+        actor: UUID | None = None,
+        at: datetime | None = None,
     ) -> None:
         """Record `facts` after `version` of the aggregate (0 for a new one).
 
-        `actor` overrides the caller, for facts a newcomer causes about himself.
+        `actor` overrides the caller, for facts a newcomer causes about himself; `at` the time,
+        for what happened before it came here.
         """
         who = actor or (self.context.actor.account if self.context.actor else None)
         meta = Meta(
-            at=self.context.at,
+            at=at or self.context.at,
             actor=who,
             command=self._command_id,
             correlation=self.context.correlation,
