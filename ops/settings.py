@@ -94,6 +94,10 @@ class NetworkSettings(SettingsGroup):
     api_port: Port = Field(default=8000, description="TCP port of the REST API, below 32768.")
     tracker_port: Port = Field(default=8080, description="TCP port of HTTP announces, below 32768.")
     udp_port: Port = Field(default=6969, description="UDP port of announces, below 32768.")
+    tracker_address: str = Field(
+        default="",
+        description="Host or address the API asks for the tracker's health; absent means here.",
+    )
     public_url: str = Field(
         default="",
         description="URL of the web client and API; absent means `http://localhost:API_PORT`.",
@@ -150,6 +154,14 @@ class NetworkSettings(SettingsGroup):
     def is_loopback(self) -> bool:
         """Whether only this machine can reach us."""
         return all(ipaddress.ip_address(address).is_loopback for address in self.bind)
+
+    @property
+    def tracker_host(self) -> str:
+        """Where the tracker's ports answer, as seen from a process of this host."""
+        bound = ipaddress.ip_address(self.bind[0])
+        # Whoever listens on all addresses answers on the loopback one of the same family.
+        anywhere = ("127.0.0.1", "::1")[bound.version == 6]
+        return self.tracker_address or (anywhere if bound.is_unspecified else str(bound))
 
     @property
     def web_url(self) -> str:

@@ -22,6 +22,7 @@ from interfaces.http import (
     passwords,
     reports,
     roles,
+    runtime_config,
     security_keys,
     sessions,
     site_settings,
@@ -30,6 +31,7 @@ from interfaces.http import (
     torrents,
     trusted_devices,
     two_factor,
+    tracker_health,
     two_factor_sign_in,
     users,
 )
@@ -64,3 +66,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     admin_reports.router,
     stats.router,
 )
+    tracker_health.router,
+    runtime_config.router,

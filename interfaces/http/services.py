@@ -22,6 +22,7 @@ from interfaces.http.cookies import SessionCookie
 from interfaces.http.freshness import Freshness
 from interfaces.http.rate_limits import RateLimiter
 
+from interfaces.http.tracker_probe import TrackerPorts
 Probe = Callable[[], None]
 """Returns when the part it asks is well, raises when it is not."""
 
@@ -37,7 +38,8 @@ class HttpSettings:
     `requests_at_once` are refused at once: behind the thread pool they would only wait and time
     out. Open connections without a request do not count, so that nobody can use up all by
     opening them. Who shows `operator_token` is not counted by the rate limits.
-    `rp_id` and `rp_origin` are what security keys are bound to.
+    `rp_id` and `rp_origin` are what security keys are bound to. `tracker_ports` are asked for the
+    tracker's health.
     """
 
     public_url: str = "http://localhost:8000"
@@ -52,6 +54,7 @@ class HttpSettings:
     rp_id: str = "localhost"
     rp_origin: str = "http://localhost:8000"
     version: str = "0"
+    tracker_ports: TrackerPorts = field(default_factory=TrackerPorts)
 
     @property
     def https(self) -> bool:

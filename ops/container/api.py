@@ -40,6 +40,7 @@ from interfaces.http.rate_limits import RateLimiter
 from interfaces.http.services import HttpServices, HttpSettings
 from interfaces.workers.broker import make_broker
 from interfaces.workers.projections import ProjectionWake
+from interfaces.http.tracker_probe import TrackerPorts
 from ops.container.foundation import Foundation, access_publisher, foundation
 from ops.container.process import redis_url
 from ops.inherited import HTTP, inherited
@@ -184,6 +185,9 @@ def _config(app: Any, **more: Any) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        tracker_ports=TrackerPorts(
+            host=network.tracker_host, http=network.tracker_port, udp=network.udp_port
+        ),
         lifespan="off",
         timeout_graceful_shutdown=DRAIN_SECONDS,
         **more,

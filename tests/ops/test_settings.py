@@ -30,6 +30,21 @@ def test_announce_urls_follow_the_public_host() -> None:
     assert network.rp_origin == "https://tracker.example"
 
 
+@pytest.mark.parametrize(
+    ("bind", "given", "host"),
+    [
+        ("127.0.0.1, ::1", "", "127.0.0.1"),
+        ("0.0.0.0, ::", "", "127.0.0.1"),
+        ("::", "", "::1"),
+        ("192.0.2.7", "", "192.0.2.7"),
+        ("0.0.0.0", "tracker.internal", "tracker.internal"),
+    ],
+)
+def test_the_tracker_is_asked_where_it_listens(bind: str, given: str, host: str) -> None:
+    network = load_settings({"TRACKARR_BIND": bind, "TRACKARR_TRACKER_ADDRESS": given}).network
+    assert network.tracker_host == host
+
+
 def test_lists_and_switches_are_written_as_an_operator_would() -> None:
     settings = load_settings({"TRACKARR_BIND": "0.0.0.0, ::", "TRACKARR_RATE_LIMITS": "off"})
     assert settings.network.bind == ("0.0.0.0", "::")
