@@ -10,7 +10,9 @@ import msgspec
 from application.bus import Actor, Handler, TakenErrors, Unit
 from application.moderation import is_staff
 from application.taxonomy import load_category
-from domain import moderation, torrents
+from application.upload_rules import bypasses_rules, candidate, load_rule_book, rules_broken_by
+from domain import moderation, torrents, upload_rules
+from domain.auto_tags import infer_tags, with_inferred
 from domain.errors import Invalid, TooLarge
 from domain.media_ids import MediaIds
 from domain.metainfo import Metainfo, read_metainfo, store_private
@@ -77,7 +79,7 @@ def bypass_of(actor: Actor) -> moderation.Bypass | None:
 
 def handle_upload_torrent(unit: Unit, command: UploadTorrent) -> TorrentUploaded:
     """Store it. Raises `MetainfoRefused`, `MetainfoTooLarge`, `NfoTooLarge`,
-    `TorrentDetailsInvalid`, `CategoryUnknown`, `TorrentExists`.
+    `TorrentDetailsInvalid`, `CategoryUnknown`, `UploadRuleBroken`, `TorrentExists`.
 
     Whether the hashes are free is asked first for a clear answer, and decided by the claims of
     the append itself.
@@ -129,22 +131,53 @@ def handle_upload_torrent(unit: Unit, command: UploadTorrent) -> TorrentUploaded
 
 
 def _details(unit: Unit, command: UploadTorrent, metainfo: Metainfo) -> torrents.TorrentDetails:
-    if command.category is not None and load_category(unit, command.category) is None:
+    """What is said about it, once the site's rules hold; tags are added from name and NFO."""
+    category = load_category(unit, command.category) if command.category else None
+    if command.category is not None and category is None:
         raise CategoryUnknown()
-    return torrents.torrent_details(
-        name=command.name or metainfo.name[: torrents.NAME_LENGTH],
+    name = command.name or metainfo.name[: torrents.NAME_LENGTH]
+    given = torrents.torrent_details(
+        name=name,
         description=command.description,
         category=command.category,
         media=command.media,
         tags=command.tags,
     )
+    rules = load_rule_book(unit).rules
+    if not bypasses_rules(rules, unit.actor):
+        upload = candidate(
+            name=given.name,
+            description=given.description,
+            category=category,
+            media=given.media,
+            content=metainfo,
+            has_nfo=bool(command.nfo),
+        )
+        upload_rules.require_rules(rules_broken_by(rules, upload))
+    inferred = infer_tags(given.name, nfo_text(command.nfo) if command.nfo else "")
+    return torrents.torrent_details(
+        name=given.name,
+        description=given.description,
+        category=given.category,
+        media=given.media,
+        tags=with_inferred(given.tags, inferred),
+    )
+
+
+_BOX_SIGNS = frozenset(b"\xf9\xfa\xfe\xff")
+"""Small squares and dots of code page 437 among the letters of Latin-1."""
 
 
 def nfo_text(content: bytes) -> str:
-    """An NFO as text: UTF-8 where it nearly is, else code page 437 as NFOs always were."""
+    """An NFO as text: UTF-8 where it nearly is, else code page 437 as NFOs always were, but
+    Latin-1 where what is not ASCII is mostly its lower-case letters, which 437 has elsewhere.
+    """
     text = content.decode("utf-8", "replace")
     if text.count("\ufffd") > max(2, len(text) // 100):
-        text = content.decode("cp437")
+        high = [byte for byte in content if byte >= 0x80]
+        letters = sum(byte >= 0xE0 and byte not in _BOX_SIGNS for byte in high)
+        is_latin = min(high) >= 0xC0 and 2 * letters > len(high)
+        text = content.decode("latin-1" if is_latin else "cp437")
     return text.replace("\0", "\ufffd")
 
 

@@ -13,8 +13,10 @@ from projections.moderation import ModerationProjection
 from projections.profiles import ProfilesProjection
 from projections.site import SiteProjection
 from projections.stats import StatsProjection
+from projections.tags import TagsProjection
 from projections.taxonomy import TaxonomyProjection
 from projections.torrents import TorrentsProjection
+from projections.upload_rules import UploadRulesProjection
 from projections.users import UsersProjection
 
 ALL: tuple[Projection, ...] = (
@@ -25,6 +27,8 @@ ALL: tuple[Projection, ...] = (
     FollowsProjection(),
     InvitationsProjection(),
     TaxonomyProjection(),
+    TagsProjection(),
+    UploadRulesProjection(),
     TorrentsProjection(),
     ModerationProjection(),
     CommentsProjection(),

@@ -11,13 +11,14 @@ from pydantic import Field, ValidationError, field_validator
 
 from application.uploads import NFO_BYTES, CategoryUnknown, TorrentUploaded, UploadTorrent
 from domain.errors import Conflict, Invalid, TooLarge
-from domain.media_ids import parse_media_ids
+from domain.media_ids import MediaIds, parse_media_ids
 from domain.metainfo import MAX_BYTES, read_metainfo, store_private
 from domain.torrents import DESCRIPTION_LENGTH, NAME_LENGTH, hash_claim
-from interfaces.http.deps import Commands, Reads, Services, SignedIn
+from interfaces.http.deps import Commands, ReadAccess, Reads, Services, SignedIn
 from interfaces.http.errors import UnsupportedMediaType, refusals, validation_message
 from interfaces.http.models import Body, Instant, Line, Prose, Reply
 from interfaces.http.multipart import Form, form_schema, read_form
+from interfaces.http.tags import names_of_tags
 from interfaces.http.torrent_replies import magnet_link, may_see
 from projections.torrents import TorrentRow, find_torrent_by_id
 
@@ -37,6 +38,7 @@ class UploadFields(Body):
     description: Prose = Field(default="", max_length=DESCRIPTION_LENGTH)
     category_id: UUID | None = None
     tags: tuple[Annotated[Line, Field(max_length=200)], ...] = Field(default=(), max_length=100)
+    tag_ids: tuple[UUID, ...] = Field(default=(), max_length=100)
     imdb_id: Line | None = None
     tmdb_id: Line | None = None
     tvdb_id: Line | None = None
@@ -44,7 +46,7 @@ class UploadFields(Body):
     openlibrary_id: Line | None = None
     nfo: str | None = None
 
-    @field_validator("tags", mode="before")
+    @field_validator("tags", "tag_ids", mode="before")
     @classmethod
     def _from_json(cls, value: object) -> object:
         """A JSON array; empty text means none."""
@@ -55,7 +57,7 @@ class UploadFields(Body):
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
-            raise ValueError("must be a JSON array of names") from None
+            raise ValueError("must be a JSON array") from None
 
 
 class UploadedTorrentReply(Reply):
@@ -153,7 +155,8 @@ _UPLOAD_FORM = form_schema(
         "name": {**_TEXT, "maxLength": NAME_LENGTH},
         "description": {**_TEXT, "maxLength": DESCRIPTION_LENGTH},
         "categoryId": {**_TEXT, "format": "uuid"},
-        "tags": {**_TEXT, "description": "JSON array of names"},
+        "tags": {**_TEXT, "description": "JSON array of names or ids"},
+        "tagIds": {**_TEXT, "description": "JSON array of ids"},
         "imdbId": _TEXT,
         "tmdbId": _TEXT,
         "tvdbId": _TEXT,
@@ -176,9 +179,12 @@ _CHECK_BODY["requestBody"]["content"]["application/json"] = {
     responses=refusals(Conflict, TooLarge, CategoryUnknown),
 )
 def upload_torrent(
-    form: Annotated[Form, Depends(_upload_form)], call: Commands, services: Services
+    form: Annotated[Form, Depends(_upload_form)], reads: Reads, call: Commands, services: Services
 ) -> UploadTorrentReply:
-    """Upload a .torrent file with what is to be said about it."""
+    """Upload a .torrent file with what is to be said about it.
+
+    A refusal by a rule of the site says which in `data.reason`.
+    """
     fields = _fields_of(form)
     uploaded: TorrentUploaded = call.dispatch(
         UploadTorrent(
@@ -187,14 +193,8 @@ def upload_torrent(
             name=fields.name or None,
             description=fields.description,
             category=fields.category_id,
-            tags=fields.tags,
-            media=parse_media_ids(
-                imdb=fields.imdb_id,
-                tmdb=fields.tmdb_id,
-                tvdb=fields.tvdb_id,
-                igdb=fields.igdb_id,
-                openlibrary=fields.openlibrary_id,
-            ),
+            tags=_tags_of(fields, reads),
+            media=_media_of(fields),
             nfo=_nfo(form, fields),
         )
     )
@@ -250,6 +250,23 @@ def _fields_of(form: Form) -> UploadFields:
         return UploadFields.model_validate(sent)
     except ValidationError as fault:
         raise Invalid(validation_message(fault.errors())) from None
+
+
+def _tags_of(fields: UploadFields, reads: ReadAccess) -> tuple[str, ...]:
+    if not (fields.tags or fields.tag_ids):
+        return ()
+    with reads.connection() as connection:
+        return names_of_tags(connection, names=fields.tags, ids=fields.tag_ids)
+
+
+def _media_of(fields: UploadFields) -> MediaIds:
+    return parse_media_ids(
+        imdb=fields.imdb_id,
+        tmdb=fields.tmdb_id,
+        tvdb=fields.tvdb_id,
+        igdb=fields.igdb_id,
+        openlibrary=fields.openlibrary_id,
+    )
 
 
 def _torrent_file(form: Form) -> bytes:
