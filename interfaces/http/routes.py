@@ -31,9 +31,9 @@ from interfaces.http import (
     torrent_edits,
     torrent_uploads,
     torrents,
+    tracker_health,
     trusted_devices,
     two_factor,
-    tracker_health,
     two_factor_sign_in,
     upload_rules,
     users,
@@ -71,6 +71,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     reports.router,
     admin_reports.router,
     stats.router,
-)
     tracker_health.router,
     runtime_config.router,
+)
