@@ -6,6 +6,7 @@ write below the same torrent never wait for each other, and an id says where a c
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Final
 from uuid import UUID
 
@@ -16,6 +17,8 @@ from domain.kernel import Envelope, Fact, Private
 
 COMMENT_LENGTH: Final = 5000
 """Characters, mark-up included (behaviour of the reference)."""
+_UNFIT: Final = re.compile("[\0\ud800-\udfff]")
+"""A NUL fits into no database text, and half a surrogate pair into no fact."""
 
 
 class CommentPosted(Fact, frozen=True):
@@ -92,9 +95,7 @@ def post_comment(*, torrent: UUID, author: UUID, content: str) -> list[Fact]:
     Raises `CommentInvalid`.
     """
     words = content.strip()
-    # A NUL fits into no database text, and half a surrogate pair into no fact.
-    whole = not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in words)
-    if not 1 <= len(words) <= COMMENT_LENGTH or not whole:
+    if not 1 <= len(words) <= COMMENT_LENGTH or _UNFIT.search(words):
         raise CommentInvalid()
     return [CommentPosted(torrent=torrent, author=author, content=Private(author, words))]
 
