@@ -13,6 +13,7 @@ from application import (
     moderation,
     passwords,
     profiles,
+    reports,
     roles,
     second_factor,
     security_keys,
@@ -49,6 +50,7 @@ HANDLERS: Handlers = {
     **tags.HANDLERS,
     **torrent_edits.HANDLERS,
     **moderation.HANDLERS,
+    **reports.HANDLERS,
     **comments.HANDLERS,
     **address_keys.HANDLERS,
     **address_bans.HANDLERS,
@@ -59,4 +61,5 @@ TAKEN: TakenErrors = {
     **security_keys.TAKEN,
     **taxonomy.TAKEN,
     **uploads.TAKEN,
+    **reports.TAKEN,
 }

@@ -10,7 +10,9 @@ from projections.follows import FollowsProjection
 from projections.history import HistoryProjection
 from projections.invitations import InvitationsProjection
 from projections.moderation import ModerationProjection
+from projections.notices import NoticesProjection
 from projections.profiles import ProfilesProjection
+from projections.reports import ReportsProjection
 from projections.site import SiteProjection
 from projections.stats import StatsProjection
 from projections.tags import TagsProjection
@@ -31,6 +33,8 @@ ALL: tuple[Projection, ...] = (
     UploadRulesProjection(),
     TorrentsProjection(),
     ModerationProjection(),
+    ReportsProjection(),
+    NoticesProjection(),
     CommentsProjection(),
     AddressBansProjection(),
     AccessProjection(),

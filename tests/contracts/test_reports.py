@@ -1,0 +1,568 @@
+"""Contract of reports: filed and withdrawn by members, decided by staff."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from httpx2 import Response
+
+from domain.kernel import Private
+from tests.kit.accounts import account_id, grant, member, moderator
+from tests.kit.api import Api
+from tests.kit.browser import Browser
+from tests.kit.torrents import accepted, uploaded
+
+WORDS = "Selling invitations in the thread."
+
+
+def code_of(reply: Response) -> str:
+    return str(reply.json()["data"]["code"])
+
+
+def file(caller: Browser, kind: str, target: Any, reason: str = WORDS, **more: Any) -> Response:
+    body = {"target_type": kind, "target_id": str(target), "reason": reason, **more}
+    return caller.post("/api/reports", json=body)
+
+
+def filed(caller: Browser, kind: str, target: Any, reason: str = WORDS, **more: Any) -> str:
+    reply = file(caller, kind, target, reason, **more)
+    assert reply.status_code == 200, reply.text
+    return str(reply.json()["data"]["id"])
+
+
+def decide(caller: Browser, report: Any, status: str = "resolved", **more: Any) -> Response:
+    return caller.put(f"/api/admin/reports/{report}", json={"status": status, **more})
+
+
+def own(caller: Browser, **params: Any) -> dict[str, Any]:
+    reply = caller.get("/api/me/reports", params=params)
+    assert reply.status_code == 200, reply.text
+    page: dict[str, Any] = reply.json()
+    return page
+
+
+def queue(caller: Browser, **params: Any) -> dict[str, Any]:
+    reply = caller.get("/api/admin/reports", params=params)
+    assert reply.status_code == 200, reply.text
+    page: dict[str, Any] = reply.json()
+    return page
+
+
+@pytest.fixture
+def bob(api: Api, admin: Browser) -> Browser:
+    return member(api, "bob")
+
+
+# Filing
+
+
+def test_file_report_lists_it_for_its_member_and_for_staff(
+    alice: Browser, bob: Browser, mona: Browser
+) -> None:
+    reply = file(alice, "user", account_id(bob), f"  {WORDS} ", details="See the forum.")
+    assert reply.status_code == 200, reply.text
+    made = reply.json()
+    assert made["success"] is True
+    assert made["data"] == {
+        "id": made["data"]["id"],
+        "reporterId": str(account_id(alice)),
+        "targetType": "user",
+        "targetId": str(account_id(bob)),
+        "reason": WORDS,
+        "details": "See the forum.",
+        "status": "pending",
+        "createdAt": made["data"]["createdAt"],
+    }
+    (row,) = own(alice)["data"]
+    assert (row["id"], row["reason"], row["details"]) == (
+        made["data"]["id"],
+        WORDS,
+        "See the forum.",
+    )
+    assert row["target"] == {"kind": "user", "name": "bob", "link": f"/users/{account_id(bob)}"}
+    assert (row["status"], row["resolver"], row["notice"]) == ("pending", None, None)
+    (seen,) = queue(mona)["data"]
+    assert seen["reporter"] == {"id": str(account_id(alice)), "username": "alice"}
+    assert seen["owner"]["username"] == "bob"
+    assert own(bob)["data"] == []
+
+
+def test_file_report_accepts_both_spellings(alice: Browser, bob: Browser) -> None:
+    body = {"targetType": "user", "targetId": str(account_id(bob)), "reason": WORDS}
+    assert alice.post("/api/reports", json=body).status_code == 200
+
+
+def test_reports_need_a_session_and_the_queue_needs_staff(
+    api: Api, anonymous: Browser, alice: Browser, bob: Browser, mona: Browser, admin: Browser
+) -> None:
+    report = filed(alice, "user", account_id(bob))
+    before = api.topics()
+    assert file(anonymous, "user", account_id(bob)).status_code == 401
+    assert anonymous.get("/api/me/reports").status_code == 401
+    assert anonymous.delete(f"/api/me/reports/{report}").status_code == 401
+    for caller, status in ((anonymous, 401), (alice, 403)):
+        assert caller.get("/api/admin/reports").status_code == status
+        assert decide(caller, report).status_code == status
+    assert api.topics() == before
+    for caller in (mona, admin):
+        assert caller.get("/api/admin/reports").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"target_type": "category"},
+        {"target_type": None},
+        {"target_id": "bob"},
+        {"target_id": None},
+        {"reason": "too short"},
+        {"reason": " " * 20},
+        {"reason": "x" * 501},
+        {"reason": "NUL in here: \0 yes"},
+        {"reason": 17},
+        {"details": "x" * 2001},
+        {"details": "\0"},
+        {"details": ["a"]},
+    ],
+)
+def test_file_report_explains_bad_input(
+    api: Api, alice: Browser, bob: Browser, change: dict[str, Any]
+) -> None:
+    before = api.topics()
+    body = {"target_type": "user", "target_id": str(account_id(bob)), "reason": WORDS, **change}
+    reply = alice.post("/api/reports", json=body)
+    assert reply.status_code == 400, reply.text
+    torn = b'{"target_type":"user","target_id":"%s","reason":"half \\ud800 of a pair"}'
+    reply = alice.post(
+        "/api/reports",
+        content=torn % str(account_id(bob)).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    assert reply.status_code == 400
+    assert api.topics() == before
+
+
+def test_nobody_reports_himself(api: Api, alice: Browser) -> None:
+    reply = file(alice, "user", account_id(alice))
+    assert (reply.status_code, code_of(reply)) == (400, "own_report")
+    assert "report.filed.1" not in api.topics()
+
+
+def test_what_is_not_there_or_hidden_can_not_be_reported(
+    api: Api, alice: Browser, bob: Browser, mona: Browser
+) -> None:
+    hidden = uploaded(bob, "Hidden")["id"]
+    listed = accepted(mona, bob, "Listed")
+    listed_id = mona.get(f"/api/torrents/{listed}").json()["id"]
+    for kind, target in (
+        ("user", uuid4()),
+        ("torrent", uuid4()),
+        ("comment", uuid4()),
+        ("post", uuid4()),
+        ("topic", uuid4()),
+        ("torrent", hidden),
+        # Ids of other kinds of things.
+        ("user", listed_id),
+        ("torrent", account_id(bob)),
+        ("comment", listed_id),
+        ("post", listed_id),
+        ("topic", account_id(bob)),
+    ):
+        reply = file(alice, kind, target)
+        assert (reply.status_code, code_of(reply)) == (404, "target_not_found"), (kind, reply.text)
+    assert "report.filed.1" not in api.topics()
+    filed(mona, "torrent", hidden)
+    filed(alice, "torrent", listed_id)
+
+
+def test_a_second_report_while_the_first_is_pending_names_the_first(
+    api: Api, alice: Browser, bob: Browser, mona: Browser
+) -> None:
+    first = filed(alice, "user", account_id(bob))
+    again = file(alice, "user", account_id(bob), "And he did it again today.")
+    assert (again.status_code, code_of(again)) == (409, "already_reported")
+    assert again.json()["data"]["report"] == first
+    assert filed(mona, "user", account_id(bob)) != first
+    assert decide(mona, first, "dismissed").status_code == 200
+    second = filed(alice, "user", account_id(bob))
+    assert alice.delete(f"/api/me/reports/{second}").status_code == 200
+    filed(alice, "user", account_id(bob))
+    assert api.topics().count("report.filed.1") == 4
+
+
+def test_of_many_equal_reports_at_once_one_is_filed(api: Api, alice: Browser, bob: Browser) -> None:
+    target, ready = account_id(bob), threading.Barrier(4)
+    replies: list[Response] = []
+
+    def send() -> None:
+        caller = api.browser()
+        caller.client.cookies = alice.client.cookies
+        ready.wait(10)
+        replies.append(file(caller, "user", target))
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(reply.status_code for reply in replies) == [200, 409, 409, 409]
+    assert api.topics().count("report.filed.1") == 1
+
+
+def test_a_repeated_request_gives_the_first_answer(alice: Browser, bob: Browser) -> None:
+    body = {"target_type": "user", "target_id": str(account_id(bob)), "reason": WORDS}
+    replies = [
+        alice.post("/api/reports", json=body, headers={"Idempotency-Key": "one"}) for _ in range(2)
+    ]
+    assert [reply.status_code for reply in replies] == [200, 200]
+    assert replies[0].json()["data"]["id"] == replies[1].json()["data"]["id"]
+
+
+# One's own
+
+
+def test_list_own_reports_by_status_and_page(
+    api: Api, alice: Browser, bob: Browser, mona: Browser
+) -> None:
+    targets = [account_id(bob), account_id(mona), account_id(member(api, "carl"))]
+    first, second, third = (filed(alice, "user", target) for target in targets)
+    assert decide(mona, first, "resolved", resolution=" Thanks. ").status_code == 200
+    assert decide(mona, second, "dismissed").status_code == 200
+    page = own(alice)
+    assert [row["id"] for row in page["data"]] == [third, second, first]
+    assert page["counts"] == {"pending": 1, "resolved": 1, "dismissed": 1, "all": 3}
+    assert page["pagination"]["total"] == 3
+    resolved = own(alice, status="resolved")
+    assert [row["id"] for row in resolved["data"]] == [first]
+    assert resolved["pagination"]["total"] == 1
+    row = resolved["data"][0]
+    assert (row["resolution"], row["resolver"]["username"]) == ("Thanks.", "mona")
+    assert row["notice"]["kind"] == "report_actioned"
+    assert [row["id"] for row in own(alice, page=2, limit=1)["data"]] == [second]
+    walked, after = [], None
+    while True:
+        page = own(alice, limit=1, **({"after": after} if after else {}))
+        walked += [row["id"] for row in page["data"]]
+        after = page["nextCursor"]
+        if after is None:
+            break
+    assert walked == [third, second, first]
+    for query in ("status=withdrawn", "limit=0", "limit=51", "page=0", "after=nonsense"):
+        assert alice.get(f"/api/me/reports?{query}").status_code == 400, query
+
+
+def test_withdraw_report_destroys_its_words_for_good(
+    api: Api, alice: Browser, bob: Browser, mona: Browser
+) -> None:
+    report = filed(alice, "user", account_id(bob), details="unmistakable details")
+    reply = alice.delete(f"/api/me/reports/{report}")
+    assert (reply.status_code, reply.json()) == (200, {"success": True})
+    assert own(alice)["data"] == []
+    assert own(alice)["counts"] == {"pending": 0, "resolved": 0, "dismissed": 0, "all": 0}
+    assert queue(mona)["data"] == []
+    (tombstone,) = queue(mona, status="withdrawn")["data"]
+    assert (tombstone["id"], tombstone["reason"], tombstone["details"]) == (report, None, None)
+    fact = next(
+        recorded.envelope.fact
+        for recorded in api.log.read(0, 1000)[0]
+        if recorded.envelope.fact.TOPIC == "report.filed.1"
+    )
+    assert (fact.reason.text, fact.details.text) == (None, None)
+    assert isinstance(fact.reason, Private)
+    assert api.log.vault_get("subject_key", UUID(report), "") is None
+    # Gone is gone: a second time there is nothing, for staff neither.
+    assert alice.delete(f"/api/me/reports/{report}").status_code == 404
+    assert decide(mona, report).status_code == 404
+
+
+def test_a_withdrawn_report_is_in_no_answer_that_is_kept(
+    api: Api, alice: Browser, bob: Browser
+) -> None:
+    body = {"target_type": "user", "target_id": str(account_id(bob)), "reason": WORDS}
+    key = {"Idempotency-Key": "kept"}
+    report = alice.post("/api/reports", json=body, headers=key).json()["data"]["id"]
+    filing = next(
+        recorded.envelope.meta.command
+        for recorded in api.log.read(0, 1000)[0]
+        if recorded.envelope.fact.TOPIC == "report.filed.1"
+    )
+    kept = api.log.answer(filing)
+    assert kept is not None
+    assert kept.answer is not None
+    assert report.encode() in kept.answer
+    assert WORDS.encode() not in kept.answer
+
+
+def test_withdraw_report_is_for_its_member_while_it_is_pending(
+    api: Api, alice: Browser, bob: Browser, mona: Browser
+) -> None:
+    report = filed(alice, "user", account_id(bob))
+    for caller in (bob, mona):
+        reply = caller.delete(f"/api/me/reports/{report}")
+        assert (reply.status_code, code_of(reply)) == (404, "report_not_found")
+    assert alice.delete(f"/api/me/reports/{uuid4()}").status_code == 404
+    assert alice.delete(f"/api/me/reports/{account_id(bob)}").status_code == 404
+    assert alice.delete("/api/me/reports/nonsense").status_code == 400
+    assert decide(mona, report, "dismissed").status_code == 200
+    before = api.topics()
+    reply = alice.delete(f"/api/me/reports/{report}")
+    assert (reply.status_code, code_of(reply)) == (409, "report_already_decided")
+    assert reply.json()["data"]["moderator"]["username"] == "mona"
+    assert reply.json()["data"]["status"] == "dismissed"
+    assert api.topics() == before
+    assert own(alice)["data"][0]["reason"] == WORDS
+
+
+# The queue
+
+
+def test_list_reports_filters_by_target_and_status(
+    api: Api, alice: Browser, bob: Browser, mona: Browser
+) -> None:
+    info_hash = accepted(mona, bob, "Listed")
+    torrent = mona.get(f"/api/torrents/{info_hash}").json()["id"]
+    about_bob, about_torrent = (
+        filed(alice, "user", account_id(bob)),
+        filed(alice, "torrent", torrent),
+    )
+    decide(mona, about_bob, "dismissed")
+    assert [row["id"] for row in queue(mona)["data"]] == [about_torrent, about_bob]
+    only = queue(mona, target_type="torrent")
+    assert [row["id"] for row in only["data"]] == [about_torrent]
+    assert only["counts"] == {"pending": 1, "resolved": 0, "dismissed": 0, "all": 1}
+    assert only["pagination"]["total"] == 1
+    target = only["data"][0]["target"]
+    assert target == {"kind": "torrent", "name": "Listed", "link": f"/torrents/{info_hash}"}
+    assert [row["id"] for row in queue(mona, status="dismissed")["data"]] == [about_bob]
+    both = queue(mona, status="pending", target_type="user")
+    assert (both["data"], both["pagination"]["total"]) == ([], 0)
+    assert [row["id"] for row in queue(mona, page=2, limit=1)["data"]] == [about_bob]
+    after = queue(mona, limit=1)["nextCursor"]
+    assert [row["id"] for row in queue(mona, limit=1, after=after)["data"]] == [about_bob]
+    for query in ("status=lost", "target_type=site", "limit=51", "page=0", "after=x"):
+        assert mona.get(f"/api/admin/reports?{query}").status_code == 400, query
+
+
+def test_decide_report_once_and_the_next_is_told_by_whom(
+    api: Api, alice: Browser, bob: Browser, mona: Browser
+) -> None:
+    milo = moderator(api, "milo")
+    report = filed(alice, "user", account_id(bob))
+    reply = decide(mona, report, "resolved", resolution="Warned him.")
+    assert reply.status_code == 200, reply.text
+    decided = reply.json()
+    assert decided["success"] is True
+    assert (decided["status"], decided["resolution"]) == ("resolved", "Warned him.")
+    assert (decided["ban"], decided["bannedUntil"]) == ("none", None)
+    assert decided["torrentRejected"] is False
+    (row,) = queue(milo)["data"]
+    assert {name: decided[name] for name in row} == row
+    before = api.topics()
+    for status in ("resolved", "dismissed"):
+        again = decide(milo, report, status)
+        assert (again.status_code, code_of(again)) == (409, "report_already_decided")
+        assert again.json()["data"]["moderator"]["username"] == "mona"
+        assert again.json()["data"]["status"] == "resolved"
+    assert api.topics() == before
+
+
+def test_of_two_moderators_at_once_one_decides(api: Api, alice: Browser, bob: Browser) -> None:
+    callers = {name: moderator(api, name) for name in ("mona", "milo")}
+    report = filed(alice, "user", account_id(bob))
+    ready, replies = threading.Barrier(2), {}
+
+    def act(name: str, status: str) -> None:
+        ready.wait(10)
+        replies[name] = decide(callers[name], report, status)
+
+    threads = [
+        threading.Thread(target=act, args=pair)
+        for pair in (("mona", "resolved"), ("milo", "dismissed"))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(reply.status_code for reply in replies.values()) == [200, 409]
+    winner, loser = sorted(replies, key=lambda name: replies[name].status_code)
+    assert replies[loser].json()["data"]["moderator"]["username"] == winner
+    topics = api.topics()
+    assert topics.count("report.resolved.1") + topics.count("report.dismissed.1") == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"status": "pending"},
+        {"status": "withdrawn"},
+        {"status": "resolved", "resolution": "x" * 501},
+        {"status": "resolved", "resolution": "\0"},
+        {"status": "resolved", "banDuration": "2d"},
+        {"status": "resolved", "banDuration": "1d", "banReason": "x" * 501},
+        {"status": "dismissed", "banDuration": "1d"},
+    ],
+)
+def test_decide_report_explains_bad_input(
+    api: Api, alice: Browser, bob: Browser, mona: Browser, body: dict[str, Any]
+) -> None:
+    report = filed(alice, "user", account_id(bob))
+    before = api.topics()
+    reply = mona.put(f"/api/admin/reports/{report}", json=body)
+    assert reply.status_code == 400, reply.text
+    assert api.topics() == before
+
+
+def test_decide_report_of_a_missing_one(alice: Browser, mona: Browser) -> None:
+    for report in (uuid4(), account_id(alice)):
+        reply = decide(mona, report)
+        assert (reply.status_code, code_of(reply)) == (404, "report_not_found")
+    assert decide(mona, "nonsense").status_code == 400
+
+
+# What a decision brings about
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"banReason": "Selling.", "resolution": "Note."}, "Selling."),
+        ({"banReason": "  ", "resolution": "Note."}, "Note."),
+        ({}, WORDS),
+    ],
+)
+def test_a_resolved_report_bans_in_the_same_append(
+    api: Api, alice: Browser, bob: Browser, mona: Browser, body: dict[str, str], reason: str
+) -> None:
+    bobs = account_id(bob)
+    report = filed(alice, "user", bobs)
+    reply = decide(mona, report, banDuration="7d", **body)
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["ban"] == "7d"
+    assert reply.json()["bannedUntil"] is not None
+    assert bob.get("/api/me").status_code == 401
+    recorded = [each.envelope for each in api.log.read(0, 1000)[0]]
+    facts = {each.fact.TOPIC: each for each in recorded}
+    ban, resolved = facts["account.banned.1"], facts["report.resolved.1"]
+    assert ban.meta.command == resolved.meta.command
+    assert ban.fact.reason.text == reason
+    assert (ban.fact.until - ban.meta.at).days == 7
+    # The address stays free: only a ban by hand takes it along.
+    assert "address.banned.1" not in facts
+
+
+def test_bans_follow_rank_and_a_refused_one_changes_nothing(
+    api: Api, alice: Browser, mona: Browser, admin: Browser
+) -> None:
+    milo = moderator(api, "milo")
+    about_admin = filed(alice, "user", account_id(admin))
+    about_milo = filed(alice, "user", account_id(milo))
+    about_mona = filed(alice, "user", account_id(mona))
+    before = api.topics()
+    for report, code, status in (
+        (about_admin, "administrator_ban", 403),
+        (about_milo, "moderator_ban", 403),
+        (about_mona, "own_ban", 400),
+    ):
+        reply = decide(mona, report, banDuration="permanent")
+        assert (reply.status_code, code_of(reply)) == (status, code)
+    assert api.topics() == before
+    assert decide(admin, about_milo, banDuration="permanent").json()["bannedUntil"] is None
+    assert milo.get("/api/me").status_code == 401
+
+
+def test_a_ban_of_an_administrator_is_not_replaced_by_a_moderator(
+    api: Api, alice: Browser, bob: Browser, mona: Browser, admin: Browser
+) -> None:
+    bobs = account_id(bob)
+    report = filed(alice, "user", bobs)
+    assert admin.post(f"/api/admin/users/{bobs}/ban", json={"reason": "Enough."}).status_code == 200
+    reply = decide(mona, report, banDuration="1d")
+    assert (reply.status_code, code_of(reply)) == (403, "administrators_ban")
+    assert decide(mona, report).status_code == 200
+
+
+def test_only_a_report_of_a_member_bans(
+    api: Api, alice: Browser, bob: Browser, mona: Browser
+) -> None:
+    info_hash = accepted(mona, bob)
+    torrent = mona.get(f"/api/torrents/{info_hash}").json()["id"]
+    report = filed(alice, "torrent", torrent)
+    reply = decide(mona, report, banDuration="1d")
+    assert (reply.status_code, code_of(reply)) == (400, "ban_without_member")
+    assert "report.resolved.1" not in api.topics()
+
+
+def test_a_resolved_report_of_a_torrent_rejects_it_in_its_thread(
+    api: Api, alice: Browser, bob: Browser, mona: Browser, anonymous: Browser
+) -> None:
+    info_hash = accepted(mona, bob)
+    torrent = mona.get(f"/api/torrents/{info_hash}").json()["id"]
+    report = filed(alice, "torrent", torrent, "This is a virus, see below.")
+    reply = decide(mona, report, resolution="Confirmed by a scan.")
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["torrentRejected"] is True
+    assert anonymous.get(f"/api/torrents/{info_hash}").status_code == 404
+    thread = bob.get(f"/api/torrents/{info_hash}/moderation/messages").json()
+    assert thread["status"] == "rejected"
+    message = thread["messages"][-1]
+    assert message["body"] == (
+        "Report accepted: This is a virus, see below.\n\nModerator note: Confirmed by a scan."
+    )
+    assert (message["author"]["username"], message["statusChange"]) == ("mona", "rejected")
+    commands = {
+        each.envelope.fact.TOPIC: each.envelope.meta.command for each in api.log.read(0, 1000)[0]
+    }
+    assert commands["torrent.rejected.1"] == commands["report.resolved.1"]
+    (row,) = own(alice)["data"]
+    assert row["target"] == {"kind": "torrent", "name": "Leaves of Grass", "link": None}
+    # A report of what is rejected already has nothing left to reject.
+    other = filed(mona, "torrent", torrent)
+    assert decide(mona, other).json()["torrentRejected"] is False
+
+
+def test_a_dismissed_report_of_a_torrent_leaves_it(
+    api: Api, alice: Browser, bob: Browser, mona: Browser
+) -> None:
+    info_hash = accepted(mona, bob)
+    torrent = mona.get(f"/api/torrents/{info_hash}").json()["id"]
+    reply = decide(mona, filed(alice, "torrent", torrent), "dismissed", resolution="Fine as it is.")
+    assert reply.json()["torrentRejected"] is False
+    assert "torrent.rejected.1" not in api.topics()
+    thread = bob.get(f"/api/torrents/{info_hash}/moderation/messages").json()
+    assert [message["body"] for message in thread["messages"]] == ["Approved."]
+
+
+def test_staff_and_reporter_are_told_without_a_word_in_clear(
+    api: Api, alice: Browser, bob: Browser, mona: Browser
+) -> None:
+    report = filed(alice, "user", account_id(bob))
+    decide(mona, report, "dismissed")
+    told = [
+        each.envelope.fact
+        for each in api.log.read(0, 1000)[0]
+        if each.envelope.fact.TOPIC == "notice.raised.1"
+    ]
+    assert [(fact.kind, fact.recipient, str(fact.subject)) for fact in told] == [
+        ("new_report_filed", None, report),
+        ("report_actioned", account_id(alice), report),
+    ]
+    # Who decides his own report needs no telling.
+    decide(mona, filed(mona, "user", account_id(bob)), "dismissed")
+    assert api.topics().count("notice.raised.1") == 3
+
+
+def test_staff_without_moderation_decides_reports(api: Api, alice: Browser, bob: Browser) -> None:
+    grant(api, bob, "administrator")
+    report = filed(alice, "user", account_id(administrator_of(api)))
+    assert decide(bob, report, "dismissed").status_code == 200
+
+
+def administrator_of(api: Api) -> Browser:
+    """The founder, signed in anew."""
+    browser = api.browser()
+    assert browser.log_in("root").status_code == 200
+    return browser
