@@ -21,8 +21,8 @@ from application.users import KekWrapper
 from interfaces.http.cookies import SessionCookie
 from interfaces.http.freshness import Freshness
 from interfaces.http.rate_limits import RateLimiter
-
 from interfaces.http.tracker_probe import TrackerPorts
+
 Probe = Callable[[], None]
 """Returns when the part it asks is well, raises when it is not."""
 
@@ -53,8 +53,8 @@ class HttpSettings:
     operator_token: str | None = None
     rp_id: str = "localhost"
     rp_origin: str = "http://localhost:8000"
-    version: str = "0"
     tracker_ports: TrackerPorts = field(default_factory=TrackerPorts)
+    version: str = "0"
 
     @property
     def https(self) -> bool:

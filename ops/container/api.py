@@ -38,9 +38,9 @@ from interfaces.http.freshness import Freshness
 from interfaces.http.number_setting import NumberSetting
 from interfaces.http.rate_limits import RateLimiter
 from interfaces.http.services import HttpServices, HttpSettings
+from interfaces.http.tracker_probe import TrackerPorts
 from interfaces.workers.broker import make_broker
 from interfaces.workers.projections import ProjectionWake
-from interfaces.http.tracker_probe import TrackerPorts
 from ops.container.foundation import Foundation, access_publisher, foundation
 from ops.container.process import redis_url
 from ops.inherited import HTTP, inherited
@@ -166,6 +166,9 @@ def _http_settings(settings: Settings) -> HttpSettings:
         trusted_proxies=network.trusted_proxies,
         rp_id=network.rp_id,
         rp_origin=network.rp_origin,
+        tracker_ports=TrackerPorts(
+            host=network.tracker_host, http=network.tracker_port, udp=network.udp_port
+        ),
         version=VERSION,
     )
 
@@ -185,9 +188,6 @@ def _config(app: Any, **more: Any) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        tracker_ports=TrackerPorts(
-            host=network.tracker_host, http=network.tracker_port, udp=network.udp_port
-        ),
         lifespan="off",
         timeout_graceful_shutdown=DRAIN_SECONDS,
         **more,
