@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -107,6 +107,8 @@ class EventLogPort(Protocol):
     def vault_find(self, kind: str, id: str) -> tuple[UUID, bytes] | None: ...
 
     def vault_list(self, kind: str, owner: UUID) -> Mapping[str, bytes]: ...
+
+    def vault_many(self, kind: str, owners: Set[UUID], id: str) -> Mapping[UUID, bytes]: ...
 
     def vault_write(
         self, puts: Sequence[VaultPut] = (), erasures: Sequence[VaultErasure] = ()

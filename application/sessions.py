@@ -12,6 +12,7 @@ import msgspec
 from application.bus import Actor, Handler, Unit
 from application.factors import SCOPE_SETTING, is_demanded, load_factors
 from application.ports import EventLogPort, VaultErasure, VaultPut
+from application.presence import PRESENCE_ID, PRESENCE_KIND, Seen, kept_presence
 from domain import sessions, users
 from domain.account_bans import AccountRefused
 from domain.roles import ROLES, RoleBook, permissions_of
@@ -23,9 +24,6 @@ TOKEN_SIZE = 32
 """Random bytes of a session token; only its hash is kept."""
 SESSION_KIND = "session"
 SEEN_KIND = "session_seen"
-ADDRESS_KIND = "last_address"
-"""Where a member was last seen: one sealed value for each, replaced with every sign-in."""
-_ADDRESS_ID = "last"
 _TOUCH = timedelta(hours=1)
 """A session's last use is noted at most this often."""
 _CACHE_SECONDS = 1.0
@@ -111,13 +109,14 @@ def record_open_session(unit: Unit, command: OpenSession) -> None:
     )
     unit.put(SESSION_KIND, command.account, command.token_hash, msgspec.json.encode(kept))
     if command.address:
-        unit.put(ADDRESS_KIND, command.account, _ADDRESS_ID, command.address.encode())
+        seen = Seen(at=unit.at, address=command.address)
+        unit.put(PRESENCE_KIND, command.account, PRESENCE_ID, msgspec.json.encode(seen))
 
 
 def last_address_of(log: EventLogPort, account: UUID) -> str | None:
     """Where a member was last seen, None when that is not known."""
-    kept = log.vault_get(ADDRESS_KIND, account, _ADDRESS_ID)
-    return kept.decode() if kept else None
+    kept = kept_presence(log, {account}).get(account)
+    return kept.address if kept else None
 
 
 def record_close_sessions(
@@ -272,11 +271,6 @@ class Sessions:
                     LiveSession(session=kept.session, opened_at=kept.opened_at, seen_at=seen_at)
                 )
         return sorted(live, key=lambda each: each.opened_at, reverse=True)
-
-    def last_seen(self, account: UUID) -> datetime | None:
-        """When a live session of the account was last noted as used; None when none was."""
-        noted = self._log.vault_list(SEEN_KIND, account).values()
-        return max((datetime.fromisoformat(value.decode()) for value in noted), default=None)
 
     def forget(self, token: bytes) -> None:
         """Ask the database again next time."""

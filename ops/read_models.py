@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from projections import accounting
+from projections import accounting, member_directory
 from projections.engine import install
 from projections.registry import ALL
 
@@ -18,4 +18,6 @@ def install_read_models(app_conninfo: str) -> list[str]:
         made = [projection.name for projection in ALL if install(conn, projection)]
         if accounting.install(conn):
             made.append("accounting")
+        if member_directory.install(conn):
+            made.append("member_directory")
         return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -228,6 +228,10 @@ class EventLog:
     def vault_list(self, kind: str, owner: UUID) -> Mapping[str, bytes]:
         with _reachable():
             return self._vault.list(kind, owner)
+
+    def vault_many(self, kind: str, owners: Set[UUID], id: str) -> Mapping[UUID, bytes]:
+        with _reachable():
+            return self._vault.many(kind, owners, id)
 
     def vault_write(
         self, puts: Sequence[VaultPut] = (), erasures: Sequence[VaultErasure] = ()

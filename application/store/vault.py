@@ -46,6 +46,16 @@ class Vault:
         )
         return {name: self._opened(kind, owner, name, sealed) for name, sealed in rows}
 
+    def many(self, kind: str, owners: Set[UUID], id: str) -> dict[UUID, bytes]:
+        """The items of one kind and id, by owner; who has none is left out."""
+        if not owners:
+            return {}
+        rows = self._recorder.rows(
+            "SELECT owner, value FROM vault.items WHERE kind = %b AND id = %b AND owner = ANY(%b)",
+            (kind, id, [*owners]),
+        )
+        return {owner: self._opened(kind, owner, id, sealed) for owner, sealed in rows}
+
     def subject_keys(self, subjects: Set[UUID]) -> dict[UUID, bytes]:
         """Keys of private texts; read each time, as a destroyed key must be gone at once."""
         if not subjects:

@@ -198,6 +198,7 @@ def register_account(
         address=known_address(request),
     )
     made: Registered = call.dispatch(command, opens=command.session)
+    services.presence.arrived(made.account, command.address)
     if made.is_first and body.panic_password:
         services.kek.wrap(body.panic_password)
     services.cookie.give(response, token)
@@ -251,6 +252,7 @@ def log_in(
             password_changes=proven.password_changes,
         )
     )
+    services.presence.arrived(proven.account, known_address(request))
     services.cookie.give(response, token)
     return LogInReply(user=user_reply(proven.account, opened.username, opened.roles, transfer))
 

@@ -82,7 +82,7 @@ def list_following(
             bio=row.bio,
             member_since=row.created_at,
             last_seen=(
-                last_seen_of(services.sessions, row.id, row.created_at, row.last_sign_in)
+                last_seen_of(services.presence, row.id, row.created_at, row.last_sign_in)
                 if row.show_last_seen or is_insider(row.id, caller)
                 else None
             ),

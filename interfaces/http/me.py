@@ -11,7 +11,7 @@ from pydantic import Field
 from application.profiles import EditedProfile, EditProfile
 from domain.profiles import BIO_LENGTH, DISPLAY_NAME_LENGTH, Language, ProfileChanges, Theme
 from domain.users import AccountNotFound
-from interfaces.http.deps import Commands, CurrentSignIn, Reads, SignedIn
+from interfaces.http.deps import Commands, CurrentSignIn, Reads, Services, SignedIn
 from interfaces.http.errors import refusals
 from interfaces.http.models import Instant, Line, Prose, Reply, StrictBody
 from interfaces.http.role_badges import RoleReply, role_replies
@@ -56,7 +56,7 @@ class ProfileReply(Reply):
     snatches: int
     invites_remaining: int
     bonus_points: int = 0
-    last_ip: str | None = None
+    last_ip: str | None
     show_last_seen: bool
     show_adult_content: bool
     theme: str
@@ -91,7 +91,9 @@ class EditProfileReply(Reply):
 
 
 @router.get("/api/me", responses=refusals(AccountNotFound))
-def show_profile(caller: SignedIn, sign_in: CurrentSignIn, reads: Reads) -> ProfileReply:
+def show_profile(
+    caller: SignedIn, sign_in: CurrentSignIn, reads: Reads, services: Services
+) -> ProfileReply:
     """Show the member's whole profile: figures, roles, preferences."""
     with reads.connection() as connection:
         account = find_account(connection, caller.account)
@@ -101,6 +103,7 @@ def show_profile(caller: SignedIn, sign_in: CurrentSignIn, reads: Reads) -> Prof
         roles = list_account_roles(connection, account.id)
         transfer = find_transfer(connection, account.id)
         figures = find_member_figures(connection, account.id)
+    seen = services.presence.last(account.id)
     return ProfileReply(
         id=account.id,
         username=account.username,
@@ -117,12 +120,13 @@ def show_profile(caller: SignedIn, sign_in: CurrentSignIn, reads: Reads) -> Prof
         seed_time=figures.seed_seconds,
         snatches=figures.snatches,
         invites_remaining=account.invites,
+        last_ip=seen.address if seen else None,
         show_last_seen=profile.show_last_seen,
         show_adult_content=profile.show_adult_content,
         theme=profile.theme,
         language=profile.language,
         created_at=account.created_at,
-        last_seen=sign_in.seen_at,
+        last_seen=max(seen.at, account.created_at) if seen else sign_in.seen_at,
         counts=ProfileCounts(
             uploads=account.uploads, seeds=figures.seeds, active_seeds=figures.active_seeds
         ),

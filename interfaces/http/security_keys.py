@@ -246,5 +246,6 @@ def _open(
     )
     if opened is None:
         raise SecurityKeyRefused()
+    services.presence.arrived(proof.account, opening.address)
     give_cookies(services, response, token, device)
     return LogInReply(user=user_reply(proof.account, opened.username, opened.roles, transfer))

@@ -14,6 +14,7 @@ from application.access import Passkeys
 from application.bus import Bus
 from application.password_proofs import Challenges, PasswordProofs
 from application.ports import Clock, Entropy, EventLogPort
+from application.presence import AddressMask, Presence
 from application.second_factor import HalfSessions
 from application.sessions import Sessions
 from application.torrents import StoredTorrents
@@ -69,6 +70,8 @@ class HttpServices:
     log: EventLogPort
     reads: ConnectionPool[Connection[Any]]
     sessions: Sessions
+    presence: Presence
+    address_mask: AddressMask
     proofs: PasswordProofs
     cookie: SessionCookie
     half_cookie: SessionCookie

@@ -96,6 +96,7 @@ def verify_totp(
             device=device[0] if device else None,
         )
     )
+    services.presence.arrived(half.account, known_address(request))
     finish_half_session(services.half_sessions, token_hash(token), half.account)
     give_cookies(services, response, session, device)
     return LogInReply(user=user_reply(half.account, opened.username, opened.roles, transfer))

@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from application.bus import Actor
 from application.moderation import is_staff
-from application.sessions import Sessions
+from application.presence import Presence
 from domain.errors import NotFound, Unauthenticated
 from domain.users import AccountNotFound
 from interfaces.http.deps import MaybeSignedIn, Reads, Services
@@ -99,7 +99,7 @@ def show_member(
         uploads_count=member.uploads,
         show_last_seen=profile.show_last_seen,
         last_seen=(
-            last_seen_of(services.sessions, member.id, member.created_at, profile.last_sign_in)
+            last_seen_of(services.presence, member.id, member.created_at, profile.last_sign_in)
             if seen
             else None
         ),
@@ -165,8 +165,9 @@ def public_ratio(transfer: Transfer) -> float | None:
 
 
 def last_seen_of(
-    sessions: Sessions, member: UUID, created_at: datetime, last_sign_in: datetime | None
+    presence: Presence, member: UUID, created_at: datetime, last_sign_in: datetime | None
 ) -> datetime:
-    """When the member last signed in, or was noted in an open session."""
-    known = (created_at, last_sign_in, sessions.last_seen(member))
+    """When the member last asked for anything, to a minute, or signed in."""
+    seen = presence.last(member)
+    known = (created_at, last_sign_in, seen.at if seen else None)
     return max(at for at in known if at is not None)

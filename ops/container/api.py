@@ -21,9 +21,11 @@ from application.access import AnnounceAddresses, Passkeys
 from application.bus import Bus
 from application.handlers import HANDLERS, TAKEN
 from application.password_proofs import PasswordProofs
+from application.presence import AddressMask, Presence
 from application.sessions import Sessions
 from application.store.challenges import RedisChallenges
 from application.store.half_sessions import RedisHalfSessions
+from application.store.presence import RedisPresence
 from application.torrents import StoredTorrents
 from interfaces.access_feed import PublishAccessAfterCommit
 from interfaces.http.app import create_app
@@ -76,7 +78,22 @@ def run(settings: Settings) -> None:
 def application(settings: Settings) -> Iterator[FastAPI]:
     """The application with everything behind it."""
     with foundation(settings, name="api", connections=16) as base:
-        yield create_app(http_services(base))
+        services = http_services(base)
+        with beside("presence", services.presence.run):
+            yield create_app(services)
+
+
+@contextmanager
+def beside(name: str, loop: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Runs `loop` in a thread while the block lasts; it ends before what it works with does."""
+    stop = threading.Event()
+    thread = threading.Thread(target=loop, args=(stop,), name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(DRAIN_SECONDS)
 
 
 def application_bus(base: Foundation, models: ReadYourWrites) -> Bus:
@@ -108,6 +125,8 @@ def http_services(base: Foundation) -> HttpServices:
         log=base.log,
         reads=base.reads,
         sessions=Sessions(base.log, monotonic=time.monotonic),
+        presence=Presence(base.log, RedisPresence(base.redis), clock=system_clock),
+        address_mask=AddressMask(base.keyring.active("challenges").material),
         proofs=PasswordProofs(
             base.log,
             challenges,

@@ -16,7 +16,9 @@ from application.bus import Bus
 from application.handlers import HANDLERS, TAKEN
 from application.invitations import ExpireInvitation
 from application.store.heads import sign_head
+from application.store.presence import RedisPresence
 from domain.site import SITE, UNFOUNDED, evolve
+from interfaces.presence import take_over_presence
 from interfaces.role_rules import apply_role_rules
 from interfaces.workers.schedule import Scheduler, Task
 from ops.container.foundation import Foundation, dispatch_as_system, foundation
@@ -37,6 +39,7 @@ LEDGER_SECONDS = 3600
 ROLE_RULES_SECONDS = 1800
 BANS_SECONDS = 30
 BANS_A_ROUND = 500
+PRESENCE_SECONDS = 60
 INVITATIONS_SECONDS = 60
 INVITATIONS_A_ROUND = 500
 COMMANDS_KEPT = timedelta(days=7)
@@ -85,6 +88,13 @@ def tasks(base: Foundation) -> list[Task]:
             seconds=ROLE_RULES_SECONDS,
             do=lambda: apply_role_rules(
                 base.reads.connection, lambda command: bool(dispatch(base, command)), system_clock()
+            ),
+        ),
+        Task(
+            name="presence.take_over",
+            seconds=PRESENCE_SECONDS,
+            do=lambda: take_over_presence(
+                base.reads.connection, base.log, RedisPresence(base.redis), system_clock()
             ),
         ),
         Task(name="bans.end", seconds=BANS_SECONDS, do=lambda: end_bans(base)),

@@ -23,11 +23,13 @@ from application.access import AnnounceAddresses, Passkeys
 from application.bus import Actor, Bus, Context
 from application.handlers import HANDLERS, TAKEN
 from application.password_proofs import PasswordProofs
+from application.presence import AddressMask, Presence
 from application.sessions import Sessions
 from application.store.challenges import RedisChallenges
 from application.store.half_sessions import RedisHalfSessions
 from application.store.keyring import Keyring
 from application.store.log import EventLog
+from application.store.presence import RedisPresence
 from application.store.topics import registry
 from application.torrents import StoredTorrents
 from interfaces.http.app import create_app
@@ -40,7 +42,7 @@ from interfaces.http.cookies import (
 )
 from interfaces.http.freshness import Freshness
 from interfaces.http.services import HttpServices, HttpSettings
-from projections import accounting
+from projections import accounting, member_directory
 from projections.engine import Projection, install, schema_of
 from projections.read_your_writes import ReadYourWrites
 from projections.registry import ALL
@@ -125,6 +127,7 @@ def install_read_models(app_url: str, projections: Sequence[Projection]) -> None
         for projection in projections:
             install(conn, projection)
         accounting.install(conn)
+        member_directory.install(conn)
 
 
 @contextmanager
@@ -156,6 +159,8 @@ def running_api(
             log=log,
             reads=pool,
             sessions=Sessions(log, monotonic=time.monotonic),
+            presence=Presence(log, RedisPresence(redis), clock=clock),
+            address_mask=AddressMask(keyring.active("challenges").material),
             proofs=PasswordProofs(
                 log,
                 RedisChallenges(redis),
