@@ -9,8 +9,9 @@ from domain.kernel import Fact, Private
 
 ModerationStatus = Literal["pending", "accepted", "changes_requested", "rejected"]
 ResetStatus = Literal["pending", "accepted", "changes_requested"]
-Bypass = Literal["staff", "role"]
-"""Why an upload needed no moderation: its uploader is staff, or a role of his says so."""
+Bypass = Literal["staff", "role", "import"]
+"""Why an upload needed no moderation: its uploader is staff, a role of his says so, or it was
+accepted where the community came from."""
 
 
 class ModerationOpened(Fact, frozen=True):

@@ -17,6 +17,7 @@ from ops.event_sources import claim_kinds, raised_by, readers, readers_of_all
 from projections.engine import Projection
 
 _FACTORS = "factors are decided from their own facts; auditors see what was done when"
+_IMPORT = "an import goes on from its own facts; auditors see what came in when"
 HISTORY_ONLY: Mapping[str, str] = {
     "totp.prepared.1": _FACTORS,
     "totp.enabled.1": _FACTORS,
@@ -35,6 +36,9 @@ HISTORY_ONLY: Mapping[str, str] = {
     "administrator.dismissed.1": "decides who is the last administrator; read models show roles",
     "account.password_changed.1": "verifiers are in the vault, and the fact tells auditors when",
     "session.closed.1": "live sessions are in the vault, and the fact tells auditors who left",
+    "import.begun.1": _IMPORT,
+    "import.advanced.1": _IMPORT,
+    "import.ended.1": _IMPORT,
     "address_keys.destroyed.1": "the keys were in the vault, and the fact tells when they went",
 }
 """Topics no read model needs to name, and why."""
