@@ -18,6 +18,8 @@ from domain.kernel import Fact
 from domain.permissions import Permission
 
 DEVICE_KIND = "trusted_device"
+DEVICE_USED_KIND = "trusted_device_used"
+"""When a device last stood in for a factor: apart, so that a use never revives a revoked one."""
 SCOPE_SETTING = "require2FAScope"
 _STAFF = frozenset({Permission.CAN_MODERATE.value, Permission.CAN_ACCESS_ADMIN.value})
 
@@ -43,6 +45,7 @@ def record_factors(unit: Unit, state: Factors, facts: Sequence[Fact]) -> None:
         for hashed, value in unit.log.vault_list(DEVICE_KIND, state.account).items():
             if msgspec.json.decode(value, type=KeptDevice).device in ended:
                 unit.erase(DEVICE_KIND, state.account, hashed)
+                unit.erase(DEVICE_USED_KIND, state.account, hashed)
 
 
 def is_demanded(scope: object, permissions: AbstractSet[str]) -> bool:

@@ -29,7 +29,7 @@ from interfaces.http.deps import (
     Services,
 )
 from interfaces.http.errors import refusals
-from interfaces.http.half_sessions import HalfOrSignedIn, is_trusted_device, open_half_session
+from interfaces.http.half_sessions import HalfOrSignedIn, open_half_session, use_trusted_device
 from interfaces.http.models import Body, Line, Reply
 from projections.member_figures import Transfer, find_transfer
 from projections.profiles import find_profile
@@ -233,7 +233,7 @@ def log_in(
         services.limiter.admit_attempt(body.username.strip())
     proven = services.proofs.check(body.username.strip(), body.challenge, body.proof.lower())
     factors = load_factors(services.log, proven.account)
-    is_trusted = factors.any and is_trusted_device(request, services, proven.account)
+    is_trusted = factors.any and use_trusted_device(request, services, proven.account)
     if factors.any and not is_trusted:
         require_admitted(services.log, proven, services.clock())
         token_text = open_half_session(services, response, proven)

@@ -14,6 +14,7 @@ from application.factors import load_factors
 from application.password_proofs import Proven
 from application.second_factor import HalfSession, NewDevice, trusted_device
 from application.sessions import TOKEN_SIZE, token_hash
+from application.trusted_devices import note_device_use
 from domain.errors import Unauthenticated
 from domain.factors import HalfSessionInvalid
 from interfaces.http.cookies import COOKIE, HALF_COOKIE
@@ -75,15 +76,19 @@ def open_half_session(services: HttpServices, response: Response, proven: Proven
     return urlsafe_b64encode(token).rstrip(b"=").decode()
 
 
-def is_trusted_device(request: Request, services: HttpServices, account: UUID) -> bool:
-    """Whether this browser needs no second factor for this account."""
+def use_trusted_device(request: Request, services: HttpServices, account: UUID) -> bool:
+    """Whether this browser stands in for the account's second factor; noted if it does."""
     value = request.cookies.get(services.device_cookie.name)
     token = services.device_cookie.open(value) if value else None
     if token is None:
         return False
     state = load_factors(services.log, account)
-    device = trusted_device(services.log, state, token_hash(token))
-    return device is not None and state.trusts(device, services.clock())
+    now, hashed = services.clock(), token_hash(token)
+    device = trusted_device(services.log, state, hashed)
+    if device is None or not state.trusts(device, now):
+        return False
+    note_device_use(services.log, account, hashed, now)
+    return True
 
 
 def new_device(

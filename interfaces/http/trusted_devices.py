@@ -21,12 +21,16 @@ router = APIRouter(tags=["Two-factor enrolment (logged in)"])
 
 
 class TrustedDeviceReply(Reply):
-    """A browser that needs no second factor; `label` is what it called itself."""
+    """A browser that needs no second factor; `label` is what it called itself.
+
+    `lastUsedAt` is null while it never stood in for one.
+    """
 
     id: UUID
     label: str
     created_at: Instant
     expires_at: Instant
+    last_used_at: Instant | None
 
 
 class TrustedDevicesReply(Reply):
@@ -60,6 +64,7 @@ def show_trusted_devices(caller: SignedIn, services: Services) -> TrustedDevices
                 label=each.label,
                 created_at=each.created_at,
                 expires_at=each.expires_at,
+                last_used_at=each.last_used_at,
             )
             for each in devices
         ]

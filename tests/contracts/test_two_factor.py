@@ -8,8 +8,9 @@ from threading import Barrier
 
 import pytest
 
-from application.factors import load_factors
+from application.factors import DEVICE_USED_KIND, load_factors
 from application.site import ChangeSettings
+from interfaces.http.models import instant_text
 from tests.contracts.test_passwords import PATH as PASSWORD_PATH
 from tests.contracts.test_passwords import change
 from tests.kit.accounts import account_id
@@ -291,6 +292,20 @@ def test_a_trusted_device_needs_no_code_for_30_days(api: Api, app: Authenticator
     assert [each["label"] for each in listed] == ["Test browser"]
     api.clock.ahead = timedelta(days=30, seconds=1)
     assert not skips(browser)
+
+
+def test_a_trusted_device_tells_when_it_last_stood_in(api: Api, app: AuthenticatorApp) -> None:
+    browser = trusting(api, app)
+    path = f"{ME_2FA}/sessions"
+    assert browser.get(path).json()["devices"][0]["lastUsedAt"] is None
+    api.clock.ahead = timedelta(hours=5)
+    begun = instant_text(api.clock())
+    assert skips(browser)
+    listed = browser.get(path).json()["devices"][0]
+    assert listed["lastUsedAt"] >= begun
+    assert browser.delete(f"{path}/{listed['id']}").status_code == 200
+    account = account_id(browser)
+    assert api.log.vault_list(DEVICE_USED_KIND, account) == {}
 
 
 def test_a_device_is_trusted_for_its_own_member_only(
