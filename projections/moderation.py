@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, LiteralString, get_args
 from uuid import UUID
 
 import msgspec
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
 from domain.kernel import Private, Recorded
 from domain.moderation_events import (
     ModerationClosed,
     ModerationMessagePosted,
     ModerationOpened,
+    ModeratorFact,
     StatusFact,
     TorrentApproved,
     TorrentChangesRequested,
@@ -48,14 +50,21 @@ CREATE TABLE messages (
     body text COLLATE "C",
     is_system boolean NOT NULL,
     status_change text COLLATE "C",
+    by_moderator boolean NOT NULL,
     created_at timestamptz NOT NULL
 );
 CREATE INDEX ON messages (torrent, position);
-CREATE INDEX ON messages (author);
+CREATE INDEX ON messages (author, created_at);
+CREATE INDEX ON messages (position) WHERE by_moderator;
+CREATE TABLE statuses (
+    status text COLLATE "C" PRIMARY KEY,
+    threads bigint NOT NULL
+);
 """
 # `body` is the words as they may be read now. A replay after a member's key was destroyed finds
 # no words (`Private.text` is None); the fact that records the destruction blanks the live rows
-# of that author, which the index on `author` is for.
+# of that author, which the index on `author` is for. `by_moderator` are the decisions about uploads;
+# `statuses` counts the threads that were not closed.
 
 
 class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,11 +93,23 @@ class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class ActionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A moderator's decision about an upload; `status` is where it led."""
+
+    torrent: UUID
+    info_hash: str | None
+    name: str | None
+    moderator: UUID
+    moderator_name: str | None
+    status: str
+    created_at: datetime
+
+
 class ModerationProjection:
     """The thread of each torrent with all that was said in it."""
 
     name = "moderation"
-    version = 2
+    version = 3
     topics: frozenset[str] | None = frozenset(
         {
             ModerationOpened.TOPIC,
@@ -102,14 +123,54 @@ class ModerationProjection:
         }
     )
     ddl = DDL
-    keys: Mapping[str, tuple[str, ...]] = {"threads": ("torrent",), "messages": ("id",)}
+    keys: Mapping[str, tuple[str, ...]] = {
+        "threads": ("torrent",),
+        "messages": ("id",),
+        "statuses": ("status",),
+    }
 
     def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
         """Open threads first, then set each touched one to its last state, then add messages."""
+        touched = list(
+            {
+                fact.torrent: None
+                for recorded in batch
+                if isinstance(fact := recorded.envelope.fact, _MOVES)
+            }
+        )
+        before = _statuses(cursor, touched)
         _moderation_opened(cursor, batch)
         _statuses_changed(cursor, batch)
         _moderation_closed(cursor, batch)
         _messages_posted(cursor, batch)
+        _count(cursor, before, _statuses(cursor, touched))
+
+
+_MOVES: Final = (ModerationOpened, *get_args(StatusFact), ModerationClosed)
+"""Facts behind which a thread may stand elsewhere."""
+
+
+def _statuses(cursor: Cursor, torrents: Sequence[UUID]) -> Counter[str]:
+    """How many of these threads, as far as they are not closed, stand where."""
+    rows = cursor.execute(
+        """
+        SELECT status, count(*) FROM threads
+        WHERE torrent = ANY(%s::uuid[]) AND NOT closed GROUP BY status
+        """,
+        [torrents],
+    ).fetchall()
+    return Counter(dict(rows))
+
+
+def _count(cursor: Cursor, before: Counter[str], after: Counter[str]) -> None:
+    changes = {status: after[status] - before[status] for status in sorted(before | after)}
+    cursor.executemany(
+        """
+        INSERT INTO statuses (status, threads) VALUES (%s, %s)
+        ON CONFLICT (status) DO UPDATE SET threads = statuses.threads + excluded.threads
+        """,
+        [(status, change) for status, change in changes.items() if change],
+    )
 
 
 def _moderation_opened(cursor: Cursor, batch: Sequence[Recorded]) -> None:
@@ -119,12 +180,13 @@ def _moderation_opened(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         if isinstance(fact := recorded.envelope.fact, ModerationOpened)
     ]
     if rows:
-        cursor.executemany(
+        cursor.execute(
             """
             INSERT INTO threads (torrent, uploader, status, bypass, opened_at, closed)
-            VALUES (%s, %s, %s, %s, %s, false)
+            SELECT *, false
+            FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::timestamptz[])
             """,
-            rows,
+            [list(column) for column in zip(*rows, strict=True)],
         )
 
 
@@ -157,8 +219,9 @@ def _messages_posted(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         cursor.executemany(
             """
             INSERT INTO messages
-                (id, torrent, position, author, body, is_system, status_change, created_at)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+                (id, torrent, position, author, body, is_system, status_change, by_moderator,
+                created_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
             """,
             rows,
         )
@@ -188,6 +251,7 @@ def _message(recorded: Recorded) -> tuple[Any, ...] | None:
         body,
         words is None,
         change,
+        isinstance(fact, ModeratorFact),
         at,
     )
 
@@ -204,7 +268,7 @@ def find_thread(conn: Connection, torrent: UUID) -> ThreadRow | None:
             """
             SELECT t.torrent, t.uploader, t.status, t.moderator, m.username AS moderator_name,
                    t.closed
-            FROM moderation_2.threads t
+            FROM moderation_3.threads t
             LEFT JOIN users_1.accounts m ON m.id = t.moderator
             WHERE t.torrent = %s
             """,
@@ -217,7 +281,7 @@ SELECT m.id, m.torrent, m.author, a.username AS author_name,
        coalesce(a.is_admin, false) AS author_is_admin,
        coalesce(a.is_moderator, false) AS author_is_moderator,
        m.body, m.is_system, m.status_change, m.created_at
-FROM moderation_2.messages m
+FROM moderation_3.messages m
 LEFT JOIN users_1.accounts a ON a.id = m.author
 """
 
@@ -231,3 +295,44 @@ def list_moderation_messages(
             _MESSAGE + "WHERE m.torrent = %s ORDER BY m.position DESC LIMIT %s", [torrent, limit]
         ).fetchall()
     return rows[::-1]
+
+
+def count_threads(conn: Connection, status: str) -> int:
+    """How many uploads that were not withdrawn have this status."""
+    return _number(conn, "SELECT threads FROM moderation_3.statuses WHERE status = %s", [status])
+
+
+def count_actions(conn: Connection, moderator: UUID, since: datetime) -> int:
+    """How many decisions about uploads a moderator made since then."""
+    return _number(
+        conn,
+        """
+        SELECT count(*) FROM moderation_3.messages
+        WHERE author = %s AND created_at >= %s AND by_moderator
+        """,
+        [moderator, since],
+    )
+
+
+def list_recent_actions(conn: Connection, *, limit: int) -> list[ActionRow]:
+    """The last decisions about uploads, of all moderators, the newest first."""
+    with conn.cursor(row_factory=class_row(ActionRow)) as cursor:
+        return cursor.execute(
+            """
+            SELECT m.torrent, t.info_hash, t.name, m.author AS moderator,
+                a.username AS moderator_name, m.status_change AS status, m.created_at
+            FROM (
+                SELECT * FROM moderation_3.messages WHERE by_moderator
+                ORDER BY position DESC LIMIT %s
+            ) m
+            LEFT JOIN torrents_2.torrents t ON t.id = m.torrent
+            LEFT JOIN users_1.accounts a ON a.id = m.author
+            ORDER BY m.position DESC
+            """,
+            [limit],
+        ).fetchall()
+
+
+def _number(conn: Connection, statement: LiteralString, values: Sequence[object]) -> int:
+    with conn.cursor(row_factory=scalar_row) as cursor:
+        return int(cursor.execute(statement, values).fetchone() or 0)
