@@ -5,6 +5,7 @@ from __future__ import annotations
 from projections.access import AccessProjection
 from projections.address_bans import AddressBansProjection
 from projections.comments import CommentsProjection
+from projections.cross_seeds import CrossSeedsProjection
 from projections.engine import Projection
 from projections.follows import FollowsProjection
 from projections.history import HistoryProjection
@@ -32,6 +33,7 @@ ALL: tuple[Projection, ...] = (
     TagsProjection(),
     UploadRulesProjection(),
     TorrentsProjection(),
+    CrossSeedsProjection(),
     ModerationProjection(),
     ReportsProjection(),
     NoticesProjection(),

@@ -18,6 +18,7 @@ from domain import moderation
 from domain.kernel import Private
 from projections import accounting, engine
 from projections.access import AccessProjection
+from projections.cross_seeds import CrossSeedsProjection
 from projections.digest import digest_tables
 from projections.engine import Connection, Projection, schema_of
 from projections.moderation import ModerationProjection, list_moderation_messages
@@ -43,6 +44,7 @@ from tests.projections.catalogue_story import Story
 PROJECTIONS: tuple[Projection, ...] = (
     TaxonomyProjection(),
     TorrentsProjection(),
+    CrossSeedsProjection(),
     ModerationProjection(),
     AccessProjection(),
     StatsProjection(),
