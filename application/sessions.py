@@ -210,7 +210,8 @@ def actor_of(account: users.Account, session: UUID, book: RoleBook) -> Actor:
 class Sessions:
     """Finds the session of a token; what it found is believed for one second.
 
-    A role given or taken, and a session closed elsewhere, act within that second.
+    A role given or taken, and a session closed elsewhere, act within that second, or at once
+    where `forget_all` is called for them.
     """
 
     def __init__(self, log: EventLogPort, *, monotonic: Callable[[], float]) -> None:

@@ -41,6 +41,7 @@ from interfaces.http.number_setting import NumberSetting
 from interfaces.http.rate_limits import RateLimiter
 from interfaces.http.services import HttpServices, HttpSettings
 from interfaces.http.tracker_probe import TrackerPorts
+from interfaces.revocations import RevocationListener, Revocations, RevokeAfterCommit
 from interfaces.workers.broker import make_broker
 from interfaces.workers.projections import ProjectionWake
 from ops.container.foundation import Foundation, access_publisher, foundation
@@ -79,7 +80,8 @@ def application(settings: Settings) -> Iterator[FastAPI]:
     """The application with everything behind it."""
     with foundation(settings, name="api", connections=16) as base:
         services = http_services(base)
-        with beside("presence", services.presence.run):
+        listener = RevocationListener(base.redis, services.sessions)
+        with beside("presence", services.presence.run), beside("revocations", listener.run):
             yield create_app(services)
 
 
@@ -97,8 +99,9 @@ def beside(name: str, loop: Callable[[threading.Event], None]) -> Iterator[None]
 
 
 def application_bus(base: Foundation, models: ReadYourWrites) -> Bus:
-    """The bus whose commits step the read models and tell trackers at once."""
-    after_commit = PublishAccessAfterCommit(models, access_publisher(base))
+    """The bus whose commits tell api processes and trackers at once, and step the read models."""
+    published = PublishAccessAfterCommit(models, access_publisher(base))
+    after_commit = RevokeAfterCommit(published, Revocations(base.redis, base.entropy))
     return Bus(base.log, HANDLERS, after_commit=after_commit, taken=TAKEN)
 
 

@@ -19,6 +19,7 @@ from application.store.heads import sign_head
 from application.store.presence import RedisPresence
 from domain.site import SITE, UNFOUNDED, evolve
 from interfaces.presence import take_over_presence
+from interfaces.revocations import Revocations, RevokeAfterCommit
 from interfaces.role_rules import apply_role_rules
 from interfaces.workers.schedule import Scheduler, Task
 from ops.container.foundation import Foundation, dispatch_as_system, foundation
@@ -195,5 +196,6 @@ def expire_invitations(base: Foundation) -> None:
 
 def dispatch(base: Foundation, command: Any) -> Any:
     """Run `command` as the system; the workers step the read models."""
-    bus = Bus(base.log, HANDLERS, after_commit=lambda _: (), taken=TAKEN)
+    after_commit = RevokeAfterCommit(lambda _: (), Revocations(base.redis, base.entropy))
+    bus = Bus(base.log, HANDLERS, after_commit=after_commit, taken=TAKEN)
     return dispatch_as_system(base, bus, command)
