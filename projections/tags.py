@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,7 @@ from domain.tags import DEFAULT_COLOR, TagCreated, TagRemoved, tag_id
 from domain.taxonomy import slugify
 from domain.torrents import TorrentEdited, TorrentUploaded, TorrentWithdrawn
 from projections.engine import Connection, Cursor
+from projections.runs import runs_between
 
 DDL = """
 CREATE TABLE tags (
@@ -82,7 +83,7 @@ class TagsProjection:
 
     def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
         """Fold torrents in runs between the few facts about tags, whose place matters."""
-        for run in _runs(batch):
+        for run in runs_between(batch, TagCreated, TagRemoved):
             match run[0].envelope.fact:
                 case TagCreated() as fact:
                     _tag_created(cursor, fact, run[0].envelope.meta.at)
@@ -90,21 +91,6 @@ class TagsProjection:
                     _tag_removed(cursor, fact)
                 case _:
                     _torrents_changed(cursor, run)
-
-
-def _runs(batch: Sequence[Recorded]) -> Iterator[list[Recorded]]:
-    """The batch cut so that each fact about a tag stands alone."""
-    run: list[Recorded] = []
-    for recorded in batch:
-        if isinstance(recorded.envelope.fact, TagCreated | TagRemoved):
-            if run:
-                yield run
-            yield [recorded]
-            run = []
-        else:
-            run.append(recorded)
-    if run:
-        yield run
 
 
 def _tag_created(cursor: Cursor, fact: TagCreated, at: datetime) -> None:

@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import class_row, tuple_row
 
 from projections.engine import Connection
-from projections.torrents import fold_text
+from projections.search_text import fold_text
 
 Sort = Literal["recent", "name", "size", "seeders", "leechers", "completed"]
 COUNTED = 2_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -23,8 +22,12 @@ from domain.moderation_events import (
     moderator_of,
     status_after,
 )
+from domain.tags import TagRemoved
+from domain.taxonomy import slugify
 from domain.torrents import TorrentEdited, TorrentUploaded, TorrentWithdrawn
 from projections.engine import Connection, Cursor
+from projections.runs import runs_between
+from projections.search_text import fold_text
 
 NO_CATEGORY = UUID(int=0)
 """Counter rows of torrents without a category; NULL cannot be part of a key."""
@@ -56,7 +59,8 @@ CREATE TABLE torrents (
     tvdb text COLLATE "C",
     igdb text COLLATE "C",
     openlibrary text COLLATE "C",
-    tags text[] COLLATE "C" NOT NULL
+    tags text[] COLLATE "C" NOT NULL,
+    tag_slugs text[] COLLATE "C" NOT NULL
 ) WITH (fillfactor = 90);
 CREATE INDEX ON torrents (info_hash);
 CREATE INDEX ON torrents (left(info_hash_v2, 40)) WHERE info_hash_v2 IS NOT NULL;
@@ -68,6 +72,7 @@ CREATE INDEX ON torrents (listed) WHERE NOT withdrawn;
 CREATE INDEX ON torrents (listed) WHERE status <> 'accepted' AND NOT withdrawn;
 CREATE INDEX ON torrents (uploader, listed) WHERE NOT withdrawn;
 CREATE INDEX ON torrents (uploader, listed) WHERE status <> 'accepted' AND NOT withdrawn;
+CREATE INDEX ON torrents USING gin (tag_slugs);
 CREATE TABLE descriptions (
     torrent uuid PRIMARY KEY,
     description text COLLATE "C" NOT NULL
@@ -83,8 +88,7 @@ CREATE TABLE counts (
     PRIMARY KEY (category, status)
 );
 """
-# `search_names` stays outside the digest: folding follows the Unicode tables of the Python at
-# hand, so two right replays may differ in it.
+# `search_names` is outside the digest: its folding follows the Unicode tables of the Python used.
 
 
 class TorrentRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +142,7 @@ class TorrentsProjection:
             TorrentRejected.TOPIC,
             TorrentReset.TOPIC,
             TorrentResubmitted.TOPIC,
+            TagRemoved.TOPIC,
         }
     )
     ddl = DDL
@@ -153,14 +158,40 @@ class TorrentsProjection:
         An upload always precedes every other fact about its torrent, and of the others only
         the last of each kind is visible, so a few statements fold a batch of any size.
         """
-        touched = sorted({_torrent_of(recorded) for recorded in batch})
-        _count(cursor, touched, sign=-1)
-        _torrents_uploaded(cursor, batch)
-        _torrents_edited(cursor, batch)
-        _statuses_changed(cursor, batch)
-        _torrents_withdrawn(cursor, batch)
-        _count(cursor, touched, sign=1)
-        cursor.execute("DELETE FROM counts WHERE torrents = 0")
+        for run in runs_between(batch, TagRemoved):
+            if isinstance(removed := run[0].envelope.fact, TagRemoved):
+                _tag_removed(cursor, removed.slug)
+            else:
+                _torrents_changed(cursor, run)
+
+
+def _torrents_changed(cursor: Cursor, run: Sequence[Recorded]) -> None:
+    touched = sorted({_torrent_of(recorded) for recorded in run})
+    _count(cursor, touched, sign=-1)
+    _torrents_uploaded(cursor, run)
+    _torrents_edited(cursor, run)
+    _statuses_changed(cursor, run)
+    _torrents_withdrawn(cursor, run)
+    _count(cursor, touched, sign=1)
+    cursor.execute("DELETE FROM counts WHERE torrents = 0")
+
+
+def _tag_removed(cursor: Cursor, slug: str) -> None:
+    """Unbind the tag from every torrent, however they spell it."""
+    cursor.execute(
+        """
+        UPDATE torrents
+        SET tag_slugs = array_remove(tag_slugs, %(slug)s),
+            tags = ARRAY(
+                SELECT name
+                FROM unnest(tags, tag_slugs) WITH ORDINALITY AS each (name, its_slug, place)
+                WHERE its_slug <> %(slug)s
+                ORDER BY place
+            )
+        WHERE tag_slugs @> ARRAY[%(slug)s]
+        """,
+        {"slug": slug},
+    )
 
 
 def _torrent_of(recorded: Recorded) -> UUID:
@@ -201,13 +232,14 @@ def _torrents_uploaded(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         INSERT INTO torrents (
             id, number, listed, info_hash, info_hash_v2, original_info_hash, name, size,
             piece_length, file_count, category, uploader, status, withdrawn, created_at,
-            file_ref, nfo_ref, content_signature, imdb, tmdb, tvdb, igdb, openlibrary, tags
+            file_ref, nfo_ref, content_signature, imdb, tmdb, tvdb, igdb, openlibrary, tags,
+            tag_slugs
         ) VALUES (
             %(id)s, %(number)s, %(listed)s, %(info_hash)s, %(info_hash_v2)s,
             %(original_info_hash)s, %(name)s, %(size)s, %(piece_length)s, %(file_count)s,
             %(category)s, %(uploader)s, 'pending', false, %(created_at)s, %(file_ref)s,
             %(nfo_ref)s, %(content_signature)s, %(imdb)s, %(tmdb)s, %(tvdb)s, %(igdb)s,
-            %(openlibrary)s, %(tags)s
+            %(openlibrary)s, %(tags)s, %(tag_slugs)s
         )
         """,
         rows,
@@ -228,7 +260,8 @@ def _torrents_edited(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         """
         UPDATE torrents
         SET name = %(name)s, category = %(category)s, imdb = %(imdb)s, tmdb = %(tmdb)s,
-            tvdb = %(tvdb)s, igdb = %(igdb)s, openlibrary = %(openlibrary)s, tags = %(tags)s
+            tvdb = %(tvdb)s, igdb = %(igdb)s, openlibrary = %(openlibrary)s, tags = %(tags)s,
+            tag_slugs = %(tag_slugs)s
         WHERE id = %(id)s
         """,
         list(last.values()),
@@ -316,23 +349,8 @@ def _details(fact: TorrentUploaded | TorrentEdited) -> dict[str, Any]:
         "igdb": fact.igdb,
         "openlibrary": fact.openlibrary,
         "tags": list(fact.tags),
+        "tag_slugs": [slugify(name) for name in fact.tags],
     }
-
-
-def fold_text(text: str) -> str:
-    """Text as it is searched: no case, no accents, runs of anything but words one space.
-
-    Marks are dropped only after Latin and Greek letters: й is a letter of its own.
-    """
-    kept: list[str] = []
-    for letter in unicodedata.normalize("NFKD", text.casefold()):
-        if unicodedata.combining(letter):
-            if kept and (kept[-1] < "\u0400" or not kept[-1].isalpha()):
-                continue
-            kept.append(letter)
-        else:
-            kept.append(letter if letter.isalnum() else " ")
-    return unicodedata.normalize("NFC", " ".join("".join(kept).split()))
 
 
 _FIND = """

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
 
-from domain import moderation, moderation_events, taxonomy, torrents, users
+from domain import moderation, moderation_events, tags, taxonomy, torrents, users
 from domain.kernel import Envelope, Fact, Meta
 from domain.metainfo import ContentFile, Metainfo
 
@@ -62,7 +62,15 @@ class Story:
         """`length` random happenings more."""
         for _ in range(length):
             self._random.choice(
-                [self.upload, self.upload, self.moderate, self.moderate, self.edit, self.withdraw]
+                [
+                    self.upload,
+                    self.upload,
+                    self.moderate,
+                    self.moderate,
+                    self.edit,
+                    self.withdraw,
+                    self.tag,
+                ]
             )()
 
     def register(self, number: int) -> None:
@@ -168,12 +176,22 @@ class Story:
             thread = self._threads[moderation.thread_id(torrent.id)]
             self._record(thread.id, moderation.close_moderation(thread), actor=torrent.uploader)
 
+    def tag(self) -> None:
+        """Create a tag, or remove one whether anybody uses it or not."""
+        name = self._random.choice(["One", "Two", "Three", "Four"])
+        if self._random.random() < 0.5:
+            fresh = tags.Tag()
+            facts = tags.create_tag(fresh, name=name, slug=None, color="#00ff00")
+        else:
+            facts = tags.remove_tag(slug=name.lower(), name=name)
+        self._record(tags.tag_id(name.lower()), facts, actor=self._accounts[0])
+
     def _details(self, name: str) -> torrents.TorrentDetails:
         return torrents.torrent_details(
             name=name,
             description="Words.",
             category=self._random.choice([None, *self._categories]),
-            tags=("one", "two"),
+            tags=tuple(self._random.sample(["one", "Two", "THREE!", "four"], k=2)),
         )
 
     def _pick_torrent(self) -> torrents.Torrent | None:

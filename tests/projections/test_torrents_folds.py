@@ -16,6 +16,7 @@ from application.store.log import EventLog
 from application.store.topics import registry
 from domain import moderation
 from domain.kernel import Private
+from domain.taxonomy import slugify
 from projections import accounting, engine
 from projections.access import AccessProjection
 from projections.cross_seeds import CrossSeedsProjection
@@ -23,7 +24,9 @@ from projections.digest import digest_tables
 from projections.engine import Connection, Projection, schema_of
 from projections.moderation import ModerationProjection, list_moderation_messages
 from projections.rebuild import rebuild
+from projections.search_text import fold_text
 from projections.stats import StatsProjection, find_site_counters
+from projections.tags import TagsProjection, list_tags
 from projections.taxonomy import TaxonomyProjection
 from projections.torrent_lists import (
     Browse,
@@ -36,13 +39,13 @@ from projections.torrents import (
     TorrentsProjection,
     find_torrent,
     find_torrent_by_id,
-    fold_text,
 )
 from projections.users import UsersProjection
 from tests.projections.catalogue_story import Story
 
 PROJECTIONS: tuple[Projection, ...] = (
     TaxonomyProjection(),
+    TagsProjection(),
     TorrentsProjection(),
     CrossSeedsProjection(),
     ModerationProjection(),
@@ -118,6 +121,33 @@ def test_stepping_again_changes_nothing(
     once = rows(conn, projection)
     assert engine.step(conn, site, projection) is engine.IDLE
     assert rows(conn, projection) == once
+
+
+def test_tags_are_counted_and_bound_alike_in_both_read_models(
+    conn: Connection, site: EventLog
+) -> None:
+    write(site, Story(5).tell(200))
+    for projection in (TagsProjection(), TorrentsProjection()):
+        engine.install(conn, projection)
+        catch_up(conn, site, projection, 13)
+    bound = conn.execute("SELECT id, tags FROM tags_1.torrents ORDER BY id").fetchall()
+    shown = conn.execute("SELECT id, tags, tag_slugs FROM torrents_2.torrents ORDER BY id")
+    assert bound == [
+        (torrent, slugs)
+        for torrent, names, slugs in shown.fetchall()
+        if [slugify(name) for name in names] == slugs
+    ]
+    counted = conn.execute(
+        """
+        SELECT t.slug, count(b.id) FROM tags_1.tags t
+        LEFT JOIN tags_1.torrents b
+            ON b.tags @> ARRAY[t.slug] AND b.status = 'accepted' AND NOT b.withdrawn
+        GROUP BY t.slug ORDER BY t.slug
+        """
+    ).fetchall()
+    assert [(row.slug, row.torrents) for row in list_tags(conn)] == counted
+    assert sum(count for _, count in counted) > 0
+    assert any(not slugs for _, slugs in bound)
 
 
 def test_counters_say_what_counting_would(conn: Connection, site: EventLog) -> None:
