@@ -97,7 +97,7 @@ _SIBLINGS: Final = """
           JOIN cross_seeds_1.contents c ON c.signature = own.signature
           WHERE own.torrent = %(torrent)s AND c.torrent <> own.torrent
           ORDER BY c.listed DESC LIMIT %(looked_at)s) near
-    JOIN torrents_2.torrents t ON t.id = near.torrent
+    JOIN torrents_3.torrents t ON t.id = near.torrent
     WHERE NOT t.withdrawn AND (t.status = 'accepted' OR %(all)s OR t.uploader = %(viewer)s)
 """
 
@@ -136,7 +136,7 @@ def find_cross_seed_figures(conn: Connection, torrent: UUID) -> CrossSeedFigures
         .execute(
             f"""
             WITH siblings AS (SELECT number FROM ({_SIBLINGS}) s ORDER BY listed DESC LIMIT %(listed)s),
-            own AS (SELECT number FROM torrents_2.torrents WHERE id = %(torrent)s),
+            own AS (SELECT number FROM torrents_3.torrents WHERE id = %(torrent)s),
             shared AS (
                 SELECT coalesce(sum(h.seeding), 0)::bigint AS seeders,
                        coalesce(sum(h.leeching), 0)::bigint AS leechers,

@@ -325,7 +325,7 @@ def list_recent_actions(conn: Connection, *, limit: int) -> list[ActionRow]:
                 SELECT * FROM moderation_3.messages WHERE by_moderator
                 ORDER BY position DESC LIMIT %s
             ) m
-            LEFT JOIN torrents_2.torrents t ON t.id = m.torrent
+            LEFT JOIN torrents_3.torrents t ON t.id = m.torrent
             LEFT JOIN users_1.accounts a ON a.id = m.author
             ORDER BY m.position DESC
             """,

@@ -246,7 +246,7 @@ _ROWS = sql.SQL(
     LEFT JOIN users_1.accounts m ON m.id = r.reporter
     LEFT JOIN users_1.accounts o ON o.id = r.owner
     LEFT JOIN users_1.accounts d ON d.id = r.decided_by
-    LEFT JOIN torrents_2.torrents t ON t.id = r.torrent
+    LEFT JOIN torrents_3.torrents t ON t.id = r.torrent
     ORDER BY r.filed DESC
     """
 )

@@ -106,7 +106,7 @@ _ROWS = sql.SQL(
            m.username AS moderator_name, t.moderated_at, t.imdb, t.tmdb, t.tvdb, t.tags,
            coalesce(l.seeders, 0) AS seeders, coalesce(l.leechers, 0) AS leechers,
            coalesce(c.snatches, 0) AS completed
-    FROM torrents_2.torrents t
+    FROM torrents_3.torrents t
     LEFT JOIN users_1.accounts u ON u.id = t.uploader
     LEFT JOIN users_1.accounts m ON m.id = t.moderator
     LEFT JOIN accounting_1.torrent_live l ON l.torrent = t.number
@@ -119,14 +119,14 @@ _ROWS = sql.SQL(
 # hides the limit from the outer plan, which else guesses a tenth of the table.
 
 _JOINS = {
-    "search": sql.SQL(" JOIN torrents_2.search_names s ON s.torrent = t.id"),
+    "search": sql.SQL(" JOIN torrents_3.search_names s ON s.torrent = t.id"),
     "live": sql.SQL(" LEFT JOIN accounting_1.torrent_live l ON l.torrent = t.number"),
     "totals": sql.SQL(" LEFT JOIN accounting_1.torrent_totals c ON c.torrent = t.number"),
 }
 
 
 _ARM = sql.SQL(
-    "(SELECT t.id, {key} AS key, t.listed FROM torrents_2.torrents t{joins}"
+    "(SELECT t.id, {key} AS key, t.listed FROM torrents_3.torrents t{joins}"
     " WHERE {conditions} ORDER BY {order} LIMIT %(reach)s)"
 )
 
@@ -172,7 +172,7 @@ def count_torrents(conn: Connection, browse: Browse) -> Total:
     matches = _conditions(browse, values)
     seen = sql.SQL("({})").format(sql.SQL(") OR (").join(_seen(browse.viewer)))
     statement = sql.SQL(
-        "SELECT count(*) FROM (SELECT FROM torrents_2.torrents t{joins}"
+        "SELECT count(*) FROM (SELECT FROM torrents_3.torrents t{joins}"
         " WHERE ({seen}) AND {matches} LIMIT %(limit)s) matches"
     ).format(joins=_search_join(browse), seen=seen, matches=sql.SQL(" AND ").join(matches))
     found = _number(conn, statement, values)
@@ -198,7 +198,7 @@ def list_pending_torrents(
     """Torrents that are not accepted, newest first; `status` narrows to one state."""
     keys = sql.SQL(
         """
-        SELECT t.id FROM torrents_2.torrents t
+        SELECT t.id FROM torrents_3.torrents t
         WHERE t.status <> 'accepted' AND NOT t.withdrawn
           AND (%(status)s::text IS NULL OR t.status = %(status)s)
         ORDER BY t.listed DESC LIMIT %(limit)s OFFSET %(offset)s
@@ -285,7 +285,7 @@ def _counted(conn: Connection, browse: Browse) -> int:
         conn,
         sql.SQL(
             """
-            SELECT coalesce(sum(torrents), 0)::bigint FROM torrents_2.counts
+            SELECT coalesce(sum(torrents), 0)::bigint FROM torrents_3.counts
             WHERE (%(categories)s::uuid[] IS NULL OR category = ANY(%(categories)s::uuid[]))
               AND (%(staff)s OR status = 'accepted')
             """
@@ -298,7 +298,7 @@ def _counted(conn: Connection, browse: Browse) -> int:
         conn,
         sql.SQL(
             """
-            SELECT count(*) FROM torrents_2.torrents
+            SELECT count(*) FROM torrents_3.torrents
             WHERE uploader = %(viewer)s AND status <> 'accepted' AND NOT withdrawn
               AND (%(categories)s::uuid[] IS NULL OR category = ANY(%(categories)s::uuid[]))
             """

@@ -130,7 +130,7 @@ class TorrentsProjection:
     """Every torrent with its details, its moderation status and where it stands in "newest"."""
 
     name = "torrents"
-    version = 2
+    version = 3
     topics: frozenset[str] | None = frozenset(
         {
             TorrentUploaded.TOPIC,
@@ -361,8 +361,8 @@ SELECT t.id, t.number, t.info_hash, t.info_hash_v2, t.original_info_hash, t.name
        t.content_signature, t.imdb, t.tmdb, t.tvdb, t.igdb, t.openlibrary, t.tags,
        coalesce(l.seeders, 0) AS seeders, coalesce(l.leechers, 0) AS leechers,
        coalesce(c.snatches, 0) AS completed
-FROM torrents_2.torrents t
-JOIN torrents_2.descriptions d ON d.torrent = t.id
+FROM torrents_3.torrents t
+JOIN torrents_3.descriptions d ON d.torrent = t.id
 LEFT JOIN users_1.accounts u ON u.id = t.uploader
 LEFT JOIN users_1.accounts m ON m.id = t.moderator
 LEFT JOIN accounting_1.torrent_live l ON l.torrent = t.number
@@ -381,9 +381,9 @@ def find_torrent(conn: Connection, info_hash: str) -> TorrentRow | None:
             _FIND
             + """
             WHERE t.id = ANY(ARRAY(
-                SELECT id FROM torrents_2.torrents WHERE info_hash = %(short)s
+                SELECT id FROM torrents_3.torrents WHERE info_hash = %(short)s
                 UNION ALL
-                SELECT id FROM torrents_2.torrents
+                SELECT id FROM torrents_3.torrents
                 WHERE info_hash_v2 IS NOT NULL AND left(info_hash_v2, 40) = %(short)s
             ))
               AND NOT t.withdrawn

@@ -108,12 +108,12 @@ def test_list_torrents_sorts_by_what_the_ledger_says(
         for name, seeders, snatches in (("A", 1, 9), ("B", 7, 0)):
             conn.execute(
                 "INSERT INTO accounting_1.torrent_live SELECT number, %s, 2"
-                " FROM torrents_2.torrents WHERE name = %s",
+                " FROM torrents_3.torrents WHERE name = %s",
                 [seeders, name],
             )
             conn.execute(
                 "INSERT INTO accounting_1.torrent_totals SELECT number, 0, 0, 0, 0, 0, %s"
-                " FROM torrents_2.torrents WHERE name = %s",
+                " FROM torrents_3.torrents WHERE name = %s",
                 [snatches, name],
             )
     assert names(anonymous.get("/api/torrents?sort=seeders")) == ["B", "A", "C"]
