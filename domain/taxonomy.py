@@ -17,7 +17,8 @@ CategoryType = Literal["movie", "tv", "game", "book"]
 NAME_LENGTH = 100
 SLUG_LENGTH = 200
 ICON_LENGTH = 50
-NEWZNAB_IDS = range(1000, 10_000)
+NEWZNAB_IDS = range(1000, 200_000)
+"""Newznab's own ids have four digits; sites add theirs from 100000 on."""
 
 
 class CategoryCreated(Fact, frozen=True):
@@ -91,7 +92,7 @@ class CategoryTooDeep(Invalid):
     message = "A subcategory cannot have subcategories."
 
 
-class CategoryInUse(Invalid):
+class CategoryInUse(Conflict):
     """Torrents or subcategories still belong to it."""
 
     code = "category_in_use"
@@ -182,7 +183,7 @@ def create_category(
     `CategoryInvalid`, `CategoryTooDeep`, `CategoryNotFound` (a removed parent).
     """
     if parent is not None:
-        _require_present(parent)
+        require_present(parent)
         if parent.parent is not None:
             raise CategoryTooDeep()
     name = _valid_name(name)
@@ -209,12 +210,12 @@ def edit_category(
     icon: str | None,
     is_adult: bool,
 ) -> list[Fact]:
-    """Change a category; `parent` is the state of the one above it, if any.
+    """Change a category; nothing when it is so. `parent` is the state of the one above it.
 
     The slug follows the new name; slugs of children stay. Raises `CategoryNotFound`,
     `CategoryInvalid`.
     """
-    category = _require_present(category)
+    category = require_present(category)
     name = _valid_name(name)
     edited = CategoryEdited(
         name=name,
@@ -225,18 +226,28 @@ def edit_category(
         icon=_valid_icon(icon),
         is_adult=is_adult,
     )
-    return [edited]
+    same = msgspec.structs.replace(
+        category,
+        name=edited.name,
+        slug=edited.slug,
+        newznab_id=edited.newznab_id,
+        type=edited.type,
+        icon=edited.icon,
+        is_adult=edited.is_adult,
+    )
+    return [] if same == category else [edited]
 
 
 def remove_category(category: Category | None, *, torrents: int, children: int) -> list[Fact]:
     """Remove a category nothing belongs to. Raises `CategoryNotFound`, `CategoryInUse`."""
-    category = _require_present(category)
+    category = require_present(category)
     if torrents or children:
         raise CategoryInUse(torrents=torrents, children=children)
     return [CategoryRemoved(slug=category.slug)]
 
 
-def _require_present(category: Category | None) -> Category:
+def require_present(category: Category | None) -> Category:
+    """The category. Raises `CategoryNotFound` when there is none or it was removed."""
     if category is None or category.removed:
         raise CategoryNotFound()
     return category

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 
 from domain.kernel import Recorded
 from domain.taxonomy import CategoryCreated, CategoryEdited, CategoryRemoved
@@ -132,6 +132,20 @@ def find_category(conn: Connection, category: UUID) -> CategoryRow | None:
             """,
             [category],
         ).fetchone()
+
+
+def count_belongings(conn: Connection, category: UUID) -> tuple[int, int]:
+    """(torrents, children) of a category; torrents of any status but withdrawn ones."""
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(
+            """
+            SELECT (SELECT coalesce(sum(torrents), 0)::bigint FROM torrents_3.counts
+                    WHERE category = %(category)s),
+                   (SELECT count(*) FROM taxonomy_1.categories WHERE parent = %(category)s)
+            """,
+            {"category": category},
+        ).fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
 def category_branch(conn: Connection, category: str) -> list[UUID]:

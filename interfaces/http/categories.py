@@ -8,9 +8,15 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import AliasChoices, Field
 
-from application.taxonomy import CategoryCreated, CreateCategory
-from domain.errors import Conflict, NotFound
-from domain.taxonomy import CategoryType
+from application.taxonomy import (
+    CategoryCreated,
+    CreateCategory,
+    EditCategory,
+    RemoveCategory,
+    SeedCategories,
+)
+from domain.errors import Conflict, NotFound, Unavailable
+from domain.taxonomy import Category, CategoryType
 from interfaces.http.deps import Administrator, Commands, Reads, Services
 from interfaces.http.errors import refusals
 from interfaces.http.models import Body, Instant, Line, Reply
@@ -52,6 +58,42 @@ class CreateCategoryBody(Body):
     type: CategoryType | None = None
     icon: Line | None = None
     is_adult: bool = False
+
+
+class EditCategoryBody(Body):
+    """A category's new name, which its slug follows; what else is not sent stays."""
+
+    name: Line = Field(min_length=1, max_length=100)
+    newznab_id: int | None = Field(default=None, ge=0, le=1_000_000)
+    type: CategoryType | None = None
+    icon: Line | None = None
+    is_adult: bool = False
+
+
+class EditedCategoryReply(Reply):
+    """The category as it is now."""
+
+    id: UUID
+    name: str
+    slug: str
+    parent_id: UUID | None
+    newznab_id: int | None
+    type: str | None
+    icon: str | None
+    is_adult: bool
+
+
+class CategoryRemovedReply(Reply):
+    """The category is gone."""
+
+    success: bool = True
+
+
+class CategoriesSeededReply(Reply):
+    """How many categories of the default tree were missing; they are there now."""
+
+    success: bool = True
+    created: int
 
 
 @router.get("/api/categories")
@@ -103,6 +145,50 @@ def create_category(
         is_adult=created.is_adult,
         created_at=created.created_at,
     )
+
+
+@router.put("/api/admin/categories/{category}", responses=refusals(NotFound, Conflict))
+def edit_category(
+    category: UUID, body: EditCategoryBody, _caller: Administrator, call: Commands
+) -> EditedCategoryReply:
+    """Edit a category. Slugs of those below it stay."""
+    sent = {
+        field: getattr(body, field)
+        for field in ("newznab_id", "type", "icon", "is_adult")
+        if field in body.model_fields_set
+    }
+    edited: Category = call.dispatch(EditCategory(category=category, name=body.name, **sent))
+    return EditedCategoryReply(
+        id=edited.id,
+        name=edited.name,
+        slug=edited.slug,
+        parent_id=edited.parent,
+        newznab_id=edited.newznab_id,
+        type=edited.type,
+        icon=edited.icon,
+        is_adult=edited.is_adult,
+    )
+
+
+@router.delete(
+    "/api/admin/categories/{category}", responses=refusals(NotFound, Conflict, Unavailable)
+)
+def remove_category(
+    category: UUID, _caller: Administrator, reads: Reads, call: Commands, services: Services
+) -> CategoryRemovedReply:
+    """Remove a category, unless torrents or subcategories belong to it."""
+    # Whatever is committed counts, also what another process has not folded yet.
+    services.freshness.require(services.log.head())
+    with reads.connection() as connection:
+        torrents, children = taxonomy.count_belongings(connection, category)
+    call.dispatch(RemoveCategory(category=category, torrents=torrents, children=children))
+    return CategoryRemovedReply()
+
+
+@router.post("/api/admin/categories/seed", responses=refusals(Conflict))
+def seed_categories(_caller: Administrator, call: Commands) -> CategoriesSeededReply:
+    """Create what is missing of the default tree, with its Newznab ids; the rest stays."""
+    return CategoriesSeededReply(created=call.dispatch(SeedCategories()))
 
 
 def _fields(row: CategoryRow) -> dict[str, object]:

@@ -86,7 +86,7 @@ def test_create_category_refuses_a_removed_parent() -> None:
         ({"name": " "}, "name"),
         ({"name": "x" * 101}, "name"),
         ({"name": "x", "newznab_id": 999}, "newznabId"),
-        ({"name": "x", "newznab_id": 10_000}, "newznabId"),
+        ({"name": "x", "newznab_id": 200_000}, "newznabId"),
         ({"name": "x", "icon": "i" * 51}, "icon"),
         ({"name": "映画"}, "slug"),
         ({"name": "\ufb03" * 100}, "slug"),
