@@ -7,6 +7,7 @@ from projections.address_bans import AddressBansProjection
 from projections.comments import CommentsProjection
 from projections.cross_seeds import CrossSeedsProjection
 from projections.engine import Projection
+from projections.favorites import FavoritesProjection
 from projections.follows import FollowsProjection
 from projections.history import HistoryProjection
 from projections.invitations import InvitationsProjection
@@ -38,6 +39,7 @@ ALL: tuple[Projection, ...] = (
     ReportsProjection(),
     NoticesProjection(),
     CommentsProjection(),
+    FavoritesProjection(),
     AddressBansProjection(),
     AccessProjection(),
     StatsProjection(),
