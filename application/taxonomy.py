@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from application.bus import Handler, TakenErrors, Unit
+from application.ports import EventLogPort
 from domain import taxonomy
 from domain.default_categories import DEFAULT_CATEGORIES
 
@@ -67,10 +68,10 @@ class CategoryCreated(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
-def load_category(unit: Unit, category: UUID) -> taxonomy.Category | None:
+def load_category(facts: Unit | EventLogPort, category: UUID) -> taxonomy.Category | None:
     """The category with this id; None when there is none or it was removed."""
     try:
-        found = unit.load(category, taxonomy.evolve)
+        found = facts.load(category, taxonomy.evolve)
     except TypeError:
         # The id belongs to another kind of thing, whose facts no category has.
         return None

@@ -9,6 +9,7 @@ import msgspec
 
 from application.bus import Actor, Handler, Unit
 from application.moderation import is_staff
+from application.ports import EventLogPort
 from application.taxonomy import load_category
 from application.title_patterns import pattern_fault, search_title
 from domain import taxonomy, upload_rules, users
@@ -51,9 +52,9 @@ def handle_change_upload_rules(unit: Unit, command: ChangeUploadRules) -> RuleBo
     )
 
 
-def load_rule_book(unit: Unit) -> RuleBook:
+def load_rule_book(facts: Unit | EventLogPort) -> RuleBook:
     """The rules in force."""
-    return unit.load(upload_rules.RULES_ID, upload_rules.evolve) or RuleBook()
+    return facts.load(upload_rules.RULES_ID, upload_rules.evolve) or RuleBook()
 
 
 def bypasses_rules(rules: UploadRules, actor: Actor | None) -> bool:

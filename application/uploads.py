@@ -9,6 +9,7 @@ import msgspec
 
 from application.bus import Actor, Handler, TakenErrors, Unit
 from application.moderation import is_staff
+from application.ports import EventLogPort
 from application.taxonomy import load_category
 from application.upload_rules import bypasses_rules, candidate, load_rule_book, rules_broken_by
 from domain import moderation, torrents, upload_rules
@@ -17,6 +18,7 @@ from domain.errors import Invalid, TooLarge
 from domain.media_ids import MediaIds
 from domain.metainfo import Metainfo, read_metainfo, store_private
 from domain.permissions import Permission
+from domain.upload_rules import BrokenRule
 
 NFO_BYTES = 256 * 1024
 
@@ -68,6 +70,13 @@ class TorrentUploaded(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
+    """What an upload would say of itself, and the rules it breaks."""
+
+    details: torrents.TorrentDetails
+    broken: tuple[BrokenRule, ...]
+
+
 def bypass_of(actor: Actor) -> moderation.Bypass | None:
     """Why this member's uploads need no moderation, None when they do."""
     if is_staff(actor):
@@ -85,9 +94,9 @@ def handle_upload_torrent(unit: Unit, command: UploadTorrent) -> TorrentUploaded
     the append itself.
     """
     original = read_metainfo(command.file)
-    if command.nfo is not None and len(command.nfo) > NFO_BYTES:
-        raise NfoTooLarge()
-    details = _details(unit, command, original)
+    rehearsed = _rehearse(unit, command, original, unit.actor)
+    upload_rules.require_rules(rehearsed.broken)
+    details = rehearsed.details
     content, stored = store_private(command.file, original)
     for claim in torrents.hash_claims(
         stored.info_hash, stored.info_hash_v2, original.info_hash, original.info_hash_v2
@@ -130,21 +139,34 @@ def handle_upload_torrent(unit: Unit, command: UploadTorrent) -> TorrentUploaded
     )
 
 
-def _details(unit: Unit, command: UploadTorrent, metainfo: Metainfo) -> torrents.TorrentDetails:
-    """What is said about it, once the site's rules hold; tags are added from name and NFO."""
-    category = load_category(unit, command.category) if command.category else None
+def rehearse_upload(
+    log: EventLogPort, command: UploadTorrent, content: Metainfo, actor: Actor
+) -> Rehearsal:
+    """What would become of an upload of this content; nothing changes.
+
+    Raises `NfoTooLarge`, `TorrentDetailsInvalid`, `CategoryUnknown`.
+    """
+    return _rehearse(log, command, content, actor)
+
+
+def _rehearse(
+    facts: Unit | EventLogPort, command: UploadTorrent, metainfo: Metainfo, actor: Actor
+) -> Rehearsal:
+    if command.nfo is not None and len(command.nfo) > NFO_BYTES:
+        raise NfoTooLarge()
+    category = load_category(facts, command.category) if command.category else None
     if command.category is not None and category is None:
         raise CategoryUnknown()
-    name = command.name or metainfo.name[: torrents.NAME_LENGTH]
     given = torrents.torrent_details(
-        name=name,
+        name=command.name or metainfo.name[: torrents.NAME_LENGTH],
         description=command.description,
         category=command.category,
         media=command.media,
         tags=command.tags,
     )
-    rules = load_rule_book(unit).rules
-    if not bypasses_rules(rules, unit.actor):
+    broken: tuple[BrokenRule, ...] = ()
+    rules = load_rule_book(facts).rules
+    if not bypasses_rules(rules, actor):
         upload = candidate(
             name=given.name,
             description=given.description,
@@ -153,15 +175,16 @@ def _details(unit: Unit, command: UploadTorrent, metainfo: Metainfo) -> torrents
             content=metainfo,
             has_nfo=bool(command.nfo),
         )
-        upload_rules.require_rules(rules_broken_by(rules, upload))
+        broken = tuple(rules_broken_by(rules, upload))
     inferred = infer_tags(given.name, nfo_text(command.nfo) if command.nfo else "")
-    return torrents.torrent_details(
+    details = torrents.torrent_details(
         name=given.name,
         description=given.description,
         category=given.category,
         media=given.media,
         tags=with_inferred(given.tags, inferred),
     )
+    return Rehearsal(details=details, broken=broken)
 
 
 _BOX_SIGNS = frozenset(b"\xf9\xfa\xfe\xff")

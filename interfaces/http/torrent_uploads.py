@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field, ValidationError, field_validator
 
-from application.uploads import NFO_BYTES, CategoryUnknown, TorrentUploaded, UploadTorrent
+from application.bus import Actor
+from application.uploads import (
+    NFO_BYTES,
+    CategoryUnknown,
+    TorrentUploaded,
+    UploadTorrent,
+    rehearse_upload,
+)
 from domain.errors import Conflict, Invalid, TooLarge
 from domain.media_ids import MediaIds, parse_media_ids
-from domain.metainfo import MAX_BYTES, read_metainfo, store_private
+from domain.metainfo import MAX_BYTES, Metainfo, read_metainfo, store_private
 from domain.torrents import DESCRIPTION_LENGTH, NAME_LENGTH, hash_claim
 from interfaces.http.deps import Commands, ReadAccess, Reads, Services, SignedIn
 from interfaces.http.errors import UnsupportedMediaType, refusals, validation_message
 from interfaces.http.models import Body, Instant, Line, Prose, Reply
 from interfaces.http.multipart import Form, form_schema, read_form
+from interfaces.http.services import HttpServices
 from interfaces.http.tags import names_of_tags
 from interfaces.http.torrent_replies import magnet_link, may_see
 from projections.torrents import TorrentRow, find_torrent_by_id
@@ -91,6 +100,13 @@ class CheckTorrentBody(Body):
     info_hash: str = Field(pattern=r"^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$")
 
 
+class BrokenRuleReply(Reply):
+    """A rule of the site an upload would break, and what would be right."""
+
+    reason: str
+    detail: str | int | None
+
+
 class ExistingTorrentReply(Reply):
     """The torrent that has the hash already."""
 
@@ -105,12 +121,16 @@ class CheckTorrentReply(Reply):
     """Whether the site has this torrent. A hidden one answers as none.
 
     `infoHash` is the hash it would be stored under, `originalInfoHash` that of the file as sent.
+    `brokenRules` are those of an upload with the fields sent beside the file, and
+    `suggestedTags` what it would be tagged with; both null where no file was sent.
     """
 
     info_hash: str
     original_info_hash: str
     exists: bool
     existing: ExistingTorrentReply | None
+    broken_rules: list[BrokenRuleReply] | None = None
+    suggested_tags: list[str] | None = None
 
 
 class NoTorrentFile(Invalid):
@@ -166,7 +186,7 @@ _UPLOAD_FORM = form_schema(
     },
     required=("torrent",),
 )
-_CHECK_BODY: dict[str, Any] = form_schema({"torrent": _FILE_SCHEMA}, required=("torrent",))
+_CHECK_BODY: dict[str, Any] = deepcopy(_UPLOAD_FORM)
 _CHECK_BODY["requestBody"]["content"]["application/json"] = {
     "schema": CheckTorrentBody.model_json_schema()
 }
@@ -212,10 +232,12 @@ def check_torrent(
     services: Services,
 ) -> CheckTorrentReply:
     """Ask whether the site has a torrent, by its file or its hash."""
+    rehearsal: dict[str, Any] = {}
     if isinstance(sent, Form):
         content = _torrent_file(sent)
         read = read_metainfo(content)
         original, info_hash = read.info_hash, store_private(content, read)[1].info_hash
+        rehearsal = _rehearse(sent, read, caller, reads, services)
     else:
         original = info_hash = sent.info_hash.lower()
     row = None
@@ -231,7 +253,38 @@ def check_torrent(
         original_info_hash=original,
         exists=row is not None,
         existing=_existing_reply(row) if row else None,
+        **rehearsal,
     )
+
+
+def _rehearse(
+    form: Form, content: Metainfo, caller: Actor, reads: ReadAccess, services: HttpServices
+) -> dict[str, Any]:
+    """What the rules would say to the upload, and its tags; nothing is recorded."""
+    fields = _fields_of(form)
+    with reads.connection() as connection:
+        tags = names_of_tags(connection, names=fields.tags, ids=fields.tag_ids)
+    rehearsed = rehearse_upload(
+        services.log,
+        UploadTorrent(
+            torrent=services.entropy.uuid(),
+            file=b"",
+            name=fields.name or None,
+            description=fields.description,
+            category=fields.category_id,
+            tags=tags,
+            media=_media_of(fields),
+            nfo=_nfo(form, fields),
+        ),
+        content,
+        caller,
+    )
+    return {
+        "broken_rules": [
+            BrokenRuleReply(reason=rule.reason, detail=rule.detail) for rule in rehearsed.broken
+        ],
+        "suggested_tags": list(rehearsed.details.tags),
+    }
 
 
 def _existing_reply(row: TorrentRow) -> ExistingTorrentReply:
