@@ -60,6 +60,8 @@ CREATE TABLE statuses (
     status text COLLATE "C" PRIMARY KEY,
     threads bigint NOT NULL
 );
+INSERT INTO statuses VALUES
+    ('pending', 0), ('accepted', 0), ('changes_requested', 0), ('rejected', 0);
 """
 # `body` is the words as they may be read now. A replay after a member's key was destroyed finds
 # no words (`Private.text` is None); the fact that records the destruction blanks the live rows
@@ -165,11 +167,8 @@ def _statuses(cursor: Cursor, torrents: Sequence[UUID]) -> Counter[str]:
 def _count(cursor: Cursor, before: Counter[str], after: Counter[str]) -> None:
     changes = {status: after[status] - before[status] for status in sorted(before | after)}
     cursor.executemany(
-        """
-        INSERT INTO statuses (status, threads) VALUES (%s, %s)
-        ON CONFLICT (status) DO UPDATE SET threads = statuses.threads + excluded.threads
-        """,
-        [(status, change) for status, change in changes.items() if change],
+        "UPDATE statuses SET threads = threads + %s WHERE status = %s",
+        [(change, status) for status, change in changes.items() if change],
     )
 
 
