@@ -13,7 +13,7 @@ from application.password_proofs import VERIFIER_ID, VERIFIER_KIND, Verifier
 from application.roles import appoint_administrator
 from application.sessions import OpenSession, record_open_session
 from application.site import load_site
-from domain import site, users
+from domain import passkeys, site, users
 from domain.errors import Forbidden
 from domain.kernel import Fact
 from domain.permissions import ADMINISTRATOR
@@ -48,6 +48,12 @@ class RegisterAccount(msgspec.Struct, frozen=True, kw_only=True):
     session: UUID
     token_hash: str
     address: str | None = None
+
+
+class RotateAnnounceKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Replace the caller's announce key; `seen` is the epoch of the key he wants to be rid of."""
+
+    seen: int
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,8 +139,19 @@ def _recorded(
     return account
 
 
+def handle_rotate_announce_key(unit: Unit, command: RotateAnnounceKey) -> int:
+    """Replace it; the new epoch. Raises `AccountNotFound`, `AnnounceKeyRotatedMeanwhile`."""
+    account = unit.load(unit.actor.account, users.evolve)
+    if account is None:
+        raise users.AccountNotFound()
+    facts = passkeys.rotate_announce_key(account.announce_epoch, seen=command.seen)
+    unit.record(account.id, account.version, facts)
+    return command.seen + len(facts)
+
+
 HANDLERS: dict[type, Handler] = {
     RegisterAccount: handle_register_account,
+    RotateAnnounceKey: handle_rotate_announce_key,
 }
 TAKEN: TakenErrors = {
     "account.username": users.UsernameTaken,

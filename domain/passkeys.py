@@ -1,4 +1,4 @@
-"""Passkeys: computed from account, scope and epoch, never stored (design, "Passkeys are not stored")."""
+"""Passkeys: computed from account, scope and epoch, never stored (design, section 5)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,39 @@ import hmac
 import re
 from enum import IntEnum
 from hashlib import blake2b
+from typing import ClassVar
+
+from domain.errors import Conflict
+from domain.kernel import Fact
 
 PASSKEY_LENGTH = 32
 """Hex digits: 4 bytes of account number and 12 bytes of keyed hash."""
 
 _PASSKEY = re.compile(r"[0-9a-f]{32}")
+
+
+FIRST_EPOCH = 1
+"""Where every kind of passkey of a new account starts."""
+
+
+class AccountAnnounceKeyRotated(Fact, frozen=True):
+    """A member replaced his announce key: the one before and the keys in all files he downloaded
+    open nothing any more. `epoch` is the new one.
+    """
+
+    TOPIC: ClassVar[str] = "account.announce_key_rotated.1"
+
+    epoch: int
+
+
+FACTS: tuple[type[Fact], ...] = (AccountAnnounceKeyRotated,)
+
+
+class AnnounceKeyRotatedMeanwhile(Conflict):
+    """Another request of the same member replaced the key first."""
+
+    code = "announce_key_rotated_meanwhile"
+    message = "You replaced this key already; look at the new one first."
 
 
 class PasskeyScope(IntEnum):
@@ -52,3 +80,14 @@ def passkey_matches(
     """Whether `passkey` is the one of this account, scope and epoch, in constant time."""
     expected = make_passkey(key, account, scope=scope, epoch=epoch, torrent=torrent)
     return hmac.compare_digest(expected.encode(), passkey.encode())
+
+
+def rotate_announce_key(epoch: int, *, seen: int) -> list[Fact]:
+    """Replace the key of this epoch; `seen` is the epoch of the key the member wants to be rid of.
+
+    Raises `AnnounceKeyRotatedMeanwhile` when that is gone already: of several requests at once
+    one replaces it, and none makes void what another was just given.
+    """
+    if epoch != seen:
+        raise AnnounceKeyRotatedMeanwhile()
+    return [AccountAnnounceKeyRotated(epoch=epoch + 1)]

@@ -13,6 +13,7 @@ import msgspec
 from domain.account_bans import AccountBanned, AccountUnbanned, Ban
 from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from domain.kernel import Claim, Envelope, Fact
+from domain.passkeys import FIRST_EPOCH, AccountAnnounceKeyRotated
 
 USERNAME = re.compile(r"[A-Za-z0-9_-]{3,20}")
 FOUNDER_INVITES = 10
@@ -163,7 +164,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """An account as decisions see it. Sizes are bytes, `invites` is what he may still give.
 
     `automatic_roles` are those a rule gave. `password_changes` counts how often he replaced his
-    password: what was proven or opened under another count is void.
+    password: what was proven or opened under another count is void. `announce_epoch` is the one
+    his announce key is of.
     """
 
     id: UUID
@@ -174,6 +176,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     roles: frozenset[str] = frozenset()
     automatic_roles: frozenset[str] = frozenset()
     password_changes: int = 0
+    announce_epoch: int = FIRST_EPOCH
     ban: Ban | None = None
 
     def is_banned(self, at: datetime) -> bool:
@@ -214,12 +217,13 @@ def _after(state: Account | None, account: UUID, version: int, fact: Fact) -> Ac
             changed = {"ban": Ban(until=until, by_administrator=by_administrator)}
         case AccountUnbanned(), Account():
             changed = {"ban": None}
+        case AccountAnnounceKeyRotated(epoch=epoch), Account():
+            changed = {"announce_epoch": epoch}
         case AccountInvitesGranted(amount=amount), Account():
             changed = {"invites": state.invites + amount}
-        case AccountInviteSpent(), Account():
-            changed = {"invites": state.invites - 1}
-        case AccountInviteRefunded(), Account():
-            changed = {"invites": state.invites + 1}
+        case AccountInviteSpent() | AccountInviteRefunded(), Account():
+            change = 1 if isinstance(fact, AccountInviteRefunded) else -1
+            changed = {"invites": state.invites + change}
         case unknown, _:
             raise TypeError(f"not a fact of an account here: {type(unknown).__name__}")
     return msgspec.structs.replace(state, version=version, **changed)

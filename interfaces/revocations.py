@@ -22,7 +22,7 @@ _HEARD: Final = "sessions:heard:"
 PATIENCE: Final = 0.25
 """Seconds the answer waits for each process to have heard; what it believes lasts a second."""
 _HEARD_LIFE: Final = 5
-_LISTEN_SECONDS: Final = 1.0
+_LISTEN_SECONDS: Final = 0.3
 _PAUSE: Final = 0.5
 REVOKING: Final[frozenset[str]] = frozenset(
     fact.TOPIC

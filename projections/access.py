@@ -23,6 +23,7 @@ from domain.moderation import (
     TorrentResubmitted,
     status_after,
 )
+from domain.passkeys import FIRST_EPOCH, AccountAnnounceKeyRotated
 from domain.site import SiteSettingsChanged
 from domain.torrents import TorrentUploaded, TorrentWithdrawn
 from domain.users import AccountRegistered
@@ -40,10 +41,8 @@ from tracker.wire import (
     TorrentEntry,
 )
 
-FIRST_EPOCH = 1
-"""All passkey epochs of a new account start here (see `AccountRegistered`)."""
 _ROWS_A_FETCH: Final = 4_096
-HISTORY_UNBEGUN = "access_2:empty"
+HISTORY_UNBEGUN = "access_3:empty"
 
 DDL = """
 CREATE TABLE accounts (
@@ -118,12 +117,13 @@ class AccessProjection:
     """Who may announce, and what."""
 
     name = "access"
-    version = 2
+    version = 3
     topics: frozenset[str] | None = frozenset(
         {
             AccountRegistered.TOPIC,
             AccountBanned.TOPIC,
             AccountUnbanned.TOPIC,
+            AccountAnnounceKeyRotated.TOPIC,
             TorrentUploaded.TOPIC,
             TorrentWithdrawn.TOPIC,
             ModerationOpened.TOPIC,
@@ -149,6 +149,7 @@ class AccessProjection:
         """Insert what is new, then bring each touched torrent to its last state."""
         _accounts_registered(cursor, batch)
         _accounts_banned(cursor, batch)
+        _announce_keys_rotated(cursor, batch)
         _torrents_uploaded(cursor, batch)
         _torrents_withdrawn(cursor, batch)
         _states_changed(cursor, batch)
@@ -192,6 +193,18 @@ def _accounts_banned(cursor: Cursor, batch: Sequence[Recorded]) -> None:
             f"UPDATE accounts SET flags = flags & ~{ACCOUNT_MAY_ANNOUNCE} | %s, seq = %s"
             " WHERE id = %s",
             rows,
+        )
+
+
+def _announce_keys_rotated(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    rows = [
+        (fact.epoch, recorded.position, recorded.envelope.originator_id)
+        for recorded in batch
+        if isinstance(fact := recorded.envelope.fact, AccountAnnounceKeyRotated)
+    ]
+    if rows:
+        cursor.executemany(
+            "UPDATE accounts SET epoch_announce = %s, seq = greatest(seq, %s) WHERE id = %s", rows
         )
 
 
@@ -262,7 +275,7 @@ def access_source(conn: Connection) -> str:
     """A word for the history these tables come from: another database has another."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(
-            "SELECT 'access_2:' || id FROM access_2.accounts ORDER BY number LIMIT 1"
+            "SELECT 'access_3:' || id FROM access_3.accounts ORDER BY number LIMIT 1"
         ).fetchone()
     return str(row[0]) if row else HISTORY_UNBEGUN
 
@@ -271,10 +284,10 @@ def access_head(conn: Connection) -> int:
     """The sequence of the newest change, 0 when there is none."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(
-            "SELECT coalesce(greatest((SELECT max(seq) FROM access_2.accounts),"
-            " (SELECT max(seq) FROM access_2.torrents),"
-            " (SELECT max(seq) FROM access_2.banned_networks),"
-            " (SELECT max(seq) FROM access_2.rules)), 0)"
+            "SELECT coalesce(greatest((SELECT max(seq) FROM access_3.accounts),"
+            " (SELECT max(seq) FROM access_3.torrents),"
+            " (SELECT max(seq) FROM access_3.banned_networks),"
+            " (SELECT max(seq) FROM access_3.rules)), 0)"
         ).fetchone()
     return int(row[0]) if row else 0
 
@@ -289,18 +302,18 @@ def access_changes(conn: Connection, *, after: int, limit: int) -> list[Change]:
         rows = cursor.execute(
             f"""
             (SELECT 'a', seq, {_ACCOUNT_COLUMNS}, NULL::bytea, NULL::bytea, NULL::smallint
-             FROM access_2.accounts WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
+             FROM access_3.accounts WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
             UNION ALL
             (SELECT 't', seq, number, uploader, NULL, NULL, NULL, NULL, NULL, canonical, alias,
                 state
-             FROM access_2.torrents WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
+             FROM access_3.torrents WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
             UNION ALL
             (SELECT 'b', seq, until, length, active::integer, NULL, NULL, NULL, NULL, network,
                 NULL, NULL
-             FROM access_2.banned_networks WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
+             FROM access_3.banned_networks WHERE seq > %(after)s ORDER BY seq LIMIT %(limit)s)
             UNION ALL
             (SELECT 'r', max(seq), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-             FROM access_2.rules HAVING max(seq) > %(after)s)
+             FROM access_3.rules HAVING max(seq) > %(after)s)
             ORDER BY 2 LIMIT %(limit)s
             """,
             {"after": after, "limit": limit},
@@ -324,7 +337,7 @@ def account_entries(conn: Connection) -> Iterator[AccountEntry]:
     """All accounts by number, read in portions; inside a transaction."""
     with conn.cursor("access_accounts", row_factory=tuple_row) as cursor:
         cursor.itersize = _ROWS_A_FETCH
-        cursor.execute(f"SELECT {_ACCOUNT_COLUMNS} FROM access_2.accounts ORDER BY number")
+        cursor.execute(f"SELECT {_ACCOUNT_COLUMNS} FROM access_3.accounts ORDER BY number")
         for row in cursor:
             yield AccountEntry(*row)
 
@@ -334,7 +347,7 @@ def torrent_entries(conn: Connection) -> Iterator[TorrentEntry]:
     with conn.cursor("access_torrents", row_factory=tuple_row) as cursor:
         cursor.itersize = _ROWS_A_FETCH
         cursor.execute(
-            "SELECT number, uploader, canonical, alias, state FROM access_2.torrents"
+            "SELECT number, uploader, canonical, alias, state FROM access_3.torrents"
             " ORDER BY number"
         )
         for row in cursor:
@@ -345,6 +358,6 @@ def find_passkey_state(conn: Connection, account: UUID) -> PasskeyState | None:
     """What the passkeys of this account are made from."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(
-            "SELECT number, kid, epoch_announce FROM access_2.accounts WHERE id = %s", [account]
+            "SELECT number, kid, epoch_announce FROM access_3.accounts WHERE id = %s", [account]
         ).fetchone()
     return PasskeyState(number=row[0], kid=row[1], epoch_announce=row[2]) if row else None

@@ -72,7 +72,7 @@ def fold_rules(cursor: Cursor, batch: Sequence[Recorded]) -> None:
 def access_rules(conn: Connection) -> bytes:
     """The JSON object of rules that differ from a tracker's own (`tracker.rules.read_rules`)."""
     with conn.cursor(row_factory=tuple_row) as cursor:
-        rows = cursor.execute("SELECT name, value FROM access_2.rules ORDER BY name").fetchall()
+        rows = cursor.execute("SELECT name, value FROM access_3.rules ORDER BY name").fetchall()
     return json.dumps({name: list(client_prefixes(value)) for name, value in rows}).encode("ascii")
 
 
@@ -80,7 +80,7 @@ def banned_networks(conn: Connection) -> Iterator[BannedAddress]:
     """All networks whose ban was not lifted; inside a transaction."""
     with conn.cursor("access_banned", row_factory=tuple_row) as cursor:
         cursor.execute(
-            "SELECT length, network, until, active FROM access_2.banned_networks WHERE active"
+            "SELECT length, network, until, active FROM access_3.banned_networks WHERE active"
         )
         for row in cursor:
             yield BannedAddress(*row)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 from msgspec.structs import replace
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 
+from application.access import AnnounceAddresses
 from application.second_factor import (
     NewDevice,
     count_attempt,
@@ -23,6 +24,7 @@ from application.security_keys import (
     RemoveSecurityKey,
 )
 from application.sessions import TOKEN_SIZE, OpenSession, token_hash
+from application.users import RotateAnnounceKey
 from domain import users
 from domain.errors import Conflict, Forbidden, NotFound, TooMany, Unauthenticated
 from domain.factors import SecurityKeyRefused
@@ -83,10 +85,25 @@ class AssertionBody(HalfSessionBody):
     )
 
 
-class FirstFactorBody(Body):
-    """The key's answer to the options of `GET /api/auth/passkey`."""
+class PasskeyBody(Body):
+    """Either the key's answer to the options of `GET /api/auth/passkey`, or `confirm`."""
 
-    response: Credential
+    response: Credential | None = None
+    confirm: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> PasskeyBody:
+        if (self.response is None) == (self.confirm is None):
+            raise ValueError("give either response or confirm")
+        return self
+
+
+class AnnounceKeyReply(Reply):
+    """A member's announce key, and the addresses his client announces to."""
+
+    passkey: str
+    announce_url: str
+    announce_urls: list[str]
 
 
 def _proofs(services: HttpServices) -> SecurityKeyProofs:
@@ -190,25 +207,32 @@ def show_passkey(caller: MaybeSignedIn, services: Services, reads: Reads) -> dic
     options = _proofs(services).assertion_options(None, bound=_FIRST)
     if caller is None:
         return options
-    with reads.connection() as connection:
-        state = find_passkey_state(connection, caller.account)
-    if state is None:
-        raise users.AccountNotFound()
-    passkey = services.passkeys.announce_passkey(
-        state.number, kid=state.kid, epoch=state.epoch_announce
-    )
-    return {**options, "passkey": passkey}
+    return {**options, **_announce_key(services, reads, caller.account).model_dump(by_alias=True)}
 
 
-@sign_in_router.post("/api/auth/passkey", responses=refusals(Unauthenticated, Forbidden, NotFound))
+@sign_in_router.post(
+    "/api/auth/passkey", responses=refusals(Unauthenticated, Forbidden, NotFound, Conflict)
+)
 def log_in_by_security_key(
-    body: FirstFactorBody,
+    body: PasskeyBody,
+    caller: MaybeSignedIn,
     services: Services,
-    call: AnonymousCommands,
+    reads: Reads,
+    *,
+    signing_in: AnonymousCommands,
+    call: Commands,
     request: Request,
     response: Response,
-) -> LogInReply:
-    """Open a session by a key that verified its user; no password and no code is asked."""
+) -> LogInReply | AnnounceKeyReply:
+    """Open a session by a key that verified its user; no password and no code is asked.
+
+    With `confirm` and a session it replaces the member's announce key instead: the one before,
+    and the keys in all files he downloaded, are refused from now on.
+    """
+    if body.response is None:
+        if caller is None:
+            raise Unauthenticated()
+        return _rotated_announce_key(services, reads, call, caller.account)
     proof = _proofs(services).check_assertion(body.response, account=None, bound=_FIRST)
     account = services.log.load(proof.account, users.evolve)
     if account is None:
@@ -221,7 +245,35 @@ def log_in_by_security_key(
         address=known_address(request),
         password_changes=account.password_changes,
     )
-    return _open(call, response, proof, opening=opening, device=None)
+    return _open(signing_in, response, proof, opening=opening, device=None)
+
+
+def _rotated_announce_key(
+    services: HttpServices, reads: ReadAccess, call: Call, account: UUID
+) -> AnnounceKeyReply:
+    """Replace the key that is in force now; requests at once do so one time."""
+    state = services.log.load(account, users.evolve)
+    if state is None:
+        raise users.AccountNotFound()
+    epoch: int = call.dispatch(RotateAnnounceKey(seen=state.announce_epoch))
+    return _announce_key(services, reads, account, epoch=epoch)
+
+
+def _announce_key(
+    services: HttpServices, reads: ReadAccess, account: UUID, *, epoch: int | None = None
+) -> AnnounceKeyReply:
+    """His key of this epoch, else of the one in force. Raises `AccountNotFound`."""
+    with reads.connection() as connection:
+        state = find_passkey_state(connection, account)
+    if state is None:
+        raise users.AccountNotFound()
+    passkey = services.passkeys.announce_passkey(
+        state.number, kid=state.kid, epoch=epoch or state.epoch_announce
+    )
+    settings = services.settings
+    tiers = AnnounceAddresses(settings.announce_url, settings.udp_announce_url).tiers(passkey)
+    urls = [url for tier in tiers for url in tier]
+    return AnnounceKeyReply(passkey=passkey, announce_url=urls[0], announce_urls=urls)
 
 
 def _open(

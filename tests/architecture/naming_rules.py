@@ -15,7 +15,8 @@ NOT_A_COMMAND: Mapping[str, str] = {
     "log_in": "proves a password first, then sends OpenSession",
     "verify_totp": "counts an attempt first, then sends PassSecondFactor",
     "verify_security_key": "checks a signature first, then sends PassBySecurityKey",
-    "log_in_by_security_key": "checks a signature first, then sends PassBySecurityKey",
+    "log_in_by_security_key": "checks a signature, then sends PassBySecurityKey; or, by the"
+    " reference's one path for both, RotateAnnounceKey",
     "issue_security_key_challenge": "gives out a challenge, which is kept in Redis",
     "issue_second_factor_challenge": "gives out a challenge, which is kept in Redis",
     "log_out": "sends CloseSession for the session of its cookie",

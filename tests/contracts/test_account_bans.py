@@ -39,7 +39,7 @@ def code_of(reply: Any) -> str:
 def may_announce(api: Api, account: UUID) -> bool:
     with api.services.reads.connection() as connection, connection.transaction():
         row = connection.execute(
-            "SELECT number FROM access_2.accounts WHERE id = %s", [account]
+            "SELECT number FROM access_3.accounts WHERE id = %s", [account]
         ).fetchone()
         assert row is not None
         (entry,) = (each for each in account_entries(connection) if each.number == row[0])

@@ -327,7 +327,7 @@ def test_withdraw_torrent_hides_it_closes_its_thread_and_frees_its_hash(
     assert edit(alice, info_hash, name="Ghost").status_code == 404
     with api.services.reads.connection() as connection:
         (state,) = connection.execute(
-            "SELECT withdrawn FROM access_2.torrents WHERE canonical = %s",
+            "SELECT withdrawn FROM access_3.torrents WHERE canonical = %s",
             [bytes.fromhex(info_hash)],
         ).fetchone() or (None,)
     assert state is True

@@ -113,10 +113,10 @@ def rows_of(site: Site) -> tuple[set[tuple[object, ...]], set[tuple[object, ...]
     with site.pool.connection() as conn:
         accounts = conn.execute(
             "SELECT number, 41, flags, epoch_announce, epoch_torznab, epoch_feed, epoch_api"
-            " FROM access_2.accounts"
+            " FROM access_3.accounts"
         ).fetchall()
         torrents = conn.execute(
-            "SELECT number, uploader, canonical, alias, state FROM access_2.torrents"
+            "SELECT number, uploader, canonical, alias, state FROM access_3.torrents"
         ).fetchall()
     return set(accounts), set(torrents)
 
@@ -223,7 +223,7 @@ def test_a_copy_of_another_history_or_of_a_later_time_is_replaced(site: Site) ->
     site.add(Story(2).tell(20))
     site.publisher().publish()
     right = copy_in(site.redis)
-    site.redis.set(ACCESS_SOURCE, "access_2:another")
+    site.redis.set(ACCESS_SOURCE, "access_3:another")
     site.redis.set(f"{ACCESS_ACCOUNTS}77", b"x" * ACCOUNT_SIZE)
     assert site.publisher().publish() is True
     assert copy_in(site.redis) == right
@@ -264,7 +264,7 @@ def test_after_a_commit_trackers_know_at_once_and_a_failure_is_counted(site: Sit
 def test_a_commit_stands_whatever_happens_when_it_is_published(site: Site) -> None:
     site.add(Story(2).tell(5))
     with site.pool.connection() as conn:
-        conn.execute("DROP SCHEMA access_2 CASCADE")
+        conn.execute("DROP SCHEMA access_3 CASCADE")
     hook = PublishAccessAfterCommit(lambda _: (), site.publisher())
     appended = Appended(first=1, last=9, topics=frozenset({"torrent.uploaded.1"}))
     assert hook(appended) == ("access_feed",)

@@ -209,7 +209,7 @@ def test_read_models_of_bans_do_not_depend_on_batches(site: Site) -> None:
         with site.pool.connection() as conn:
             rows = conn.execute("SELECT b::text FROM address_bans_1.bans b").fetchall()
             rows += conn.execute(
-                "SELECT n::text FROM access_2.banned_networks n ORDER BY network"
+                "SELECT n::text FROM access_3.banned_networks n ORDER BY network"
             ).fetchall()
             assert all_banned_networks(conn) == [("10.0.0.0/24", None)]
         seen.append(rows)

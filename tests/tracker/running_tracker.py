@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -200,6 +200,7 @@ def running_tracker(
     *,
     more_sockets: Sequence[socket.socket] = (),
     snapshots: SnapshotPlace | None = None,
+    passkey_keys: Mapping[int, bytes] | None = None,
 ) -> Iterator[RunningTracker]:
     """Run a tracker until the block ends; a failure of its thread fails the test.
 
@@ -209,7 +210,7 @@ def running_tracker(
     udp_sockets = bind_both(socket.SOCK_DGRAM)
     config = TrackerConfig(
         redis_url=redis_url,
-        passkey_keys={KID: PASSKEY_KEY},
+        passkey_keys=passkey_keys or {KID: PASSKEY_KEY},
         connection_id_keys={1: CONNECTION_KEY},
         numbers=numbers or ShardNumbers(),
         snapshots=snapshots,
