@@ -13,6 +13,7 @@ from projections.credit_fold import CreditFold
 from projections.credit_slots import SlotTable
 from projections.engine import Connection, Cursor, tuples, use_schema
 from projections.peer_records import Ints
+from projections.torrent_listing import write_counts
 
 _SUM_COLUMNS: Final = (
     "uploaded",
@@ -66,6 +67,8 @@ def flush(
     if parts.live:
         _flush_live(cursor, fold.live)
     _flush_holdings(cursor, fold.holdings, parts)
+    if schema == SCHEMA:
+        _flush_figures(cursor, fold, parts)
     cursor.execute(
         _MOVE,
         {
@@ -169,6 +172,25 @@ def _flush_live(cursor: Cursor, table: SlotTable) -> None:
     if len(slots):
         columns = {name: BigintArray(table[name][slots]) for name in ("seeders", "leechers")}
         cursor.execute(_UPSERT_LIVE, {"torrent": BigintArray(keys)} | columns)
+
+
+def _flush_figures(cursor: Cursor, fold: CreditFold, parts: Parts) -> None:
+    """Let the catalogue sort by what is written here."""
+    live: dict[str, BigintArray] = {}
+    totals: dict[str, BigintArray] = {}
+    if parts.live:
+        slots, keys = _sorted_changes(fold.live)
+        if len(slots):
+            live = {name: BigintArray(fold.live[name][slots]) for name in ("seeders", "leechers")}
+            live["number"] = BigintArray(keys)
+    if parts.totals:
+        slots, keys = _sorted_changes(fold.torrents)
+        if len(slots):
+            totals = {
+                "number": BigintArray(keys),
+                "completed": BigintArray(fold.torrents["snatches"][slots]),
+            }
+    write_counts(cursor, live=live, totals=totals)
 
 
 def _buckets(table: SlotTable, slots: Ints) -> Ints:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, runtime_checkable
 
 import msgspec
 import psycopg
@@ -37,6 +38,14 @@ SWAP_PAUSE = 0.2
 
 class RebuildRefused(Exception):
     """The rebuild could not end; the live projection is untouched."""
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A projection with columns beside its rows that others keep, and a rebuild has to fetch."""
+
+    def settle(self, conn: Connection, schema: str, *, last: bool) -> None:
+        """Fetch them for the tables in `schema`; with `last` nothing comes in behind them."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +149,9 @@ def rebuild(
         install(conn, projection, beside)
         try:
             _catch_up(conn, log, projection, beside, report=report, limit=limit)
+            if isinstance(projection, Settling):
+                # Most of it now, so that little is left to do under the locks of the swap.
+                projection.settle(conn, beside, last=False)
             return swap(conn, log, projection)
         finally:
             drop(conn, beside)
@@ -211,6 +223,8 @@ def _swap_once(conn: Connection, log: EventLogPort, projection: Projection) -> i
             pass
         if reached is not Pause.IDLE:
             raise RebuildRefused(f"{beside}: {reached.value}")
+        if isinstance(projection, Settling):
+            projection.settle(conn, beside, last=True)
         drop(conn, before)
         if live:
             _rename(conn, schema, before)

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import class_row
 
+from domain.comments import CommentDeleted, CommentPosted
 from domain.kernel import Recorded
 from domain.moderation_events import (
     ModerationOpened,
@@ -27,7 +28,7 @@ from domain.taxonomy import slugify
 from domain.torrents import TorrentEdited, TorrentUploaded, TorrentWithdrawn
 from projections.engine import Connection, Cursor
 from projections.runs import runs_between
-from projections.search_text import fold_text
+from projections.torrent_listing import LISTING_DDL, comments_of, fill_counts, list_again
 
 NO_CATEGORY = UUID(int=0)
 """Counter rows of torrents without a category; NULL cannot be part of a key."""
@@ -66,6 +67,9 @@ CREATE INDEX ON torrents (info_hash);
 CREATE INDEX ON torrents (left(info_hash_v2, 40)) WHERE info_hash_v2 IS NOT NULL;
 CREATE INDEX ON torrents (listed) WHERE status = 'accepted' AND NOT withdrawn;
 CREATE INDEX ON torrents (name, listed) WHERE status = 'accepted' AND NOT withdrawn;
+CREATE INDEX ON torrents (imdb) WHERE imdb IS NOT NULL;
+CREATE INDEX ON torrents (tmdb) WHERE tmdb IS NOT NULL;
+CREATE INDEX ON torrents (tvdb) WHERE tvdb IS NOT NULL;
 CREATE INDEX ON torrents (size, listed) WHERE status = 'accepted' AND NOT withdrawn;
 CREATE INDEX ON torrents (category, listed) WHERE status = 'accepted' AND NOT withdrawn;
 CREATE INDEX ON torrents (listed) WHERE NOT withdrawn;
@@ -77,10 +81,6 @@ CREATE TABLE descriptions (
     torrent uuid PRIMARY KEY,
     description text COLLATE "C" NOT NULL
 );
-CREATE TABLE search_names (
-    torrent uuid PRIMARY KEY,
-    folded text COLLATE "C" NOT NULL
-);
 CREATE TABLE counts (
     category uuid NOT NULL,
     status text COLLATE "C" NOT NULL,
@@ -88,7 +88,6 @@ CREATE TABLE counts (
     PRIMARY KEY (category, status)
 );
 """
-# `search_names` is outside the digest: its folding follows the Unicode tables of the Python used.
 
 
 class TorrentRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +123,7 @@ class TorrentRow(msgspec.Struct, frozen=True, kw_only=True):
     seeders: int
     leechers: int
     completed: int
+    comments: int
 
 
 class TorrentsProjection:
@@ -143,13 +143,16 @@ class TorrentsProjection:
             TorrentReset.TOPIC,
             TorrentResubmitted.TOPIC,
             TagRemoved.TOPIC,
+            CommentPosted.TOPIC,
+            CommentDeleted.TOPIC,
         }
     )
-    ddl = DDL
+    ddl = DDL + LISTING_DDL
     keys: Mapping[str, tuple[str, ...]] = {
         "torrents": ("id",),
         "descriptions": ("torrent",),
         "counts": ("category", "status"),
+        "tag_links": ("tag", "listed", "number"),
     }
 
     def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
@@ -164,16 +167,20 @@ class TorrentsProjection:
             else:
                 _torrents_changed(cursor, run)
 
+    def settle(self, conn: Connection, schema: str, *, last: bool) -> None:
+        """Give tables made anew the counts that are not in the log."""
+        fill_counts(conn, schema, last=last)
+
 
 def _torrents_changed(cursor: Cursor, run: Sequence[Recorded]) -> None:
     touched = sorted({_torrent_of(recorded) for recorded in run})
     _count(cursor, touched, sign=-1)
-    _torrents_uploaded(cursor, run)
-    _torrents_edited(cursor, run)
+    names = {**_torrents_uploaded(cursor, run), **_torrents_edited(cursor, run)}
     _statuses_changed(cursor, run)
     _torrents_withdrawn(cursor, run)
     _count(cursor, touched, sign=1)
     cursor.execute("DELETE FROM counts WHERE torrents = 0")
+    list_again(cursor, touched, names=names, comments=comments_of(run))
 
 
 def _tag_removed(cursor: Cursor, slug: str) -> None:
@@ -192,16 +199,18 @@ def _tag_removed(cursor: Cursor, slug: str) -> None:
         """,
         {"slug": slug},
     )
+    cursor.execute("DELETE FROM tag_links WHERE tag = %s", [slug])
 
 
 def _torrent_of(recorded: Recorded) -> UUID:
     fact = recorded.envelope.fact
-    if isinstance(fact, ModerationOpened | StatusFact):
+    if isinstance(fact, ModerationOpened | StatusFact | CommentPosted | CommentDeleted):
         return fact.torrent
     return recorded.envelope.originator_id
 
 
-def _torrents_uploaded(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+def _torrents_uploaded(cursor: Cursor, batch: Sequence[Recorded]) -> dict[UUID, str]:
+    """Insert them; gives their names."""
     rows: list[dict[str, Any]] = []
     for recorded in batch:
         fact = recorded.envelope.fact
@@ -225,8 +234,6 @@ def _torrents_uploaded(cursor: Cursor, batch: Sequence[Recorded]) -> None:
                     **_details(fact),
                 }
             )
-    if not rows:
-        return
     cursor.executemany(
         """
         INSERT INTO torrents (
@@ -244,18 +251,18 @@ def _torrents_uploaded(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         """,
         rows,
     )
-    _write_texts(cursor, [(row["id"], row["name"], row["description"]) for row in rows])
+    _write_descriptions(cursor, rows)
+    return {row["id"]: row["name"] for row in rows}
 
 
-def _torrents_edited(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+def _torrents_edited(cursor: Cursor, batch: Sequence[Recorded]) -> dict[UUID, str]:
+    """Write what they say now; gives the names among it."""
     last: dict[UUID, dict[str, Any]] = {}
     for recorded in batch:
         fact = recorded.envelope.fact
         if isinstance(fact, TorrentEdited):
             torrent = recorded.envelope.originator_id
             last[torrent] = {"id": torrent, **_details(fact)}
-    if not last:
-        return
     cursor.executemany(
         """
         UPDATE torrents
@@ -266,7 +273,8 @@ def _torrents_edited(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         """,
         list(last.values()),
     )
-    _write_texts(cursor, [(row["id"], row["name"], row["description"]) for row in last.values()])
+    _write_descriptions(cursor, list(last.values()))
+    return {torrent: row["name"] for torrent, row in last.items()}
 
 
 def _statuses_changed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
@@ -321,20 +329,13 @@ def _count(cursor: Cursor, torrents: Sequence[UUID], *, sign: int) -> None:
     )
 
 
-def _write_texts(cursor: Cursor, texts: Sequence[tuple[UUID, str, str]]) -> None:
+def _write_descriptions(cursor: Cursor, rows: Sequence[Mapping[str, Any]]) -> None:
     cursor.executemany(
         """
-        INSERT INTO descriptions (torrent, description) VALUES (%s, %s)
+        INSERT INTO descriptions (torrent, description) VALUES (%(id)s, %(description)s)
         ON CONFLICT (torrent) DO UPDATE SET description = excluded.description
         """,
-        [(torrent, description) for torrent, _, description in texts],
-    )
-    cursor.executemany(
-        """
-        INSERT INTO search_names (torrent, folded) VALUES (%s, %s)
-        ON CONFLICT (torrent) DO UPDATE SET folded = excluded.folded
-        """,
-        [(torrent, fold_text(name)) for torrent, name, _ in texts],
+        rows,
     )
 
 
@@ -359,14 +360,12 @@ SELECT t.id, t.number, t.info_hash, t.info_hash_v2, t.original_info_hash, t.name
        u.username AS uploader_name, t.status, t.created_at, t.moderator,
        m.username AS moderator_name, t.moderated_at, t.file_ref, t.nfo_ref,
        t.content_signature, t.imdb, t.tmdb, t.tvdb, t.igdb, t.openlibrary, t.tags,
-       coalesce(l.seeders, 0) AS seeders, coalesce(l.leechers, 0) AS leechers,
-       coalesce(c.snatches, 0) AS completed
+       f.seeders, f.leechers, f.completed, f.comments
 FROM torrents_3.torrents t
 JOIN torrents_3.descriptions d ON d.torrent = t.id
 LEFT JOIN users_1.accounts u ON u.id = t.uploader
 LEFT JOIN users_1.accounts m ON m.id = t.moderator
-LEFT JOIN accounting_1.torrent_live l ON l.torrent = t.number
-LEFT JOIN accounting_1.torrent_totals c ON c.torrent = t.number
+JOIN torrents_3.figures f ON f.number = t.number
 """
 
 

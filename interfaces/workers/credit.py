@@ -36,6 +36,7 @@ from projections.peer_ledger import (
     try_lease,
 )
 from projections.peer_records import Records, as_kept, unpack
+from projections.torrent_listing import fill_counts
 
 TAIL_SECONDS: Final = 2 * 1800 + 300
 """Peer life of the tracker: it restarts from this much of the stream."""
@@ -206,6 +207,8 @@ class CreditWorker:
         self._fill_tails(conn)
         self._clocks = FlushClocks(started.standing, self._monotonic)
         self._snapshots = SnapshotClock(started.records, self._snapshot_records, self._monotonic)
+        # While no worker ran, the catalogue may have been made anew.
+        fill_counts(conn)
         self._position, self._fold = started.position, fold
         _logger.info(
             "credit.started",
