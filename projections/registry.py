@@ -9,6 +9,7 @@ from projections.cross_seeds import CrossSeedsProjection
 from projections.engine import Projection
 from projections.favorites import FavoritesProjection
 from projections.follows import FollowsProjection
+from projections.forum import ForumProjection
 from projections.history import HistoryProjection
 from projections.invitations import InvitationsProjection
 from projections.moderation import ModerationProjection
@@ -40,6 +41,7 @@ ALL: tuple[Projection, ...] = (
     NoticesProjection(),
     CommentsProjection(),
     FavoritesProjection(),
+    ForumProjection(),
     AddressBansProjection(),
     AccessProjection(),
     StatsProjection(),
