@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from hashlib import sha256
 from typing import Final, Generic, Protocol, TypeVar
@@ -11,6 +11,7 @@ from uuid import UUID
 from application.import_lines import (
     CategoryLine,
     CommentLine,
+    FavoriteLine,
     ImportLineInvalid,
     Line,
     MemberLine,
@@ -21,6 +22,7 @@ from application.import_lines import (
 from application.imports import (
     ImportedCategory,
     ImportedComment,
+    ImportedFavorite,
     ImportedMember,
     ImportedTorrent,
     ImportLineRefused,
@@ -29,6 +31,7 @@ from application.imports import (
 )
 from domain import taxonomy, torrents, users
 from domain.errors import DomainError
+from domain.favorites import favorite_id
 from domain.imports import import_id
 from domain.kernel import Claim, Envelope
 from domain.media_ids import parse_media_ids
@@ -47,6 +50,8 @@ class Bulk(Protocol):
     def claim_owners(self, claims: Iterable[Claim]) -> Mapping[Claim, UUID]: ...
 
     def first_facts(self, originators: Iterable[UUID]) -> Mapping[UUID, Envelope]: ...
+
+    def existing(self, originators: Iterable[UUID]) -> Set[UUID]: ...
 
     def account_numbers(self, count: int) -> list[int]: ...
 
@@ -100,11 +105,14 @@ class Names:
         self._members: _Recent[tuple[UUID, int]] = _Recent(most)
         self._torrents: _Recent[UUID] = _Recent(most)
         self._categories: _Recent[UUID] = _Recent(most)
+        # Only so that one that comes twice is passed over before the log knows it.
+        self._favorites: _Recent[UUID] = _Recent(REMEMBERED)
         self.known_categories = 0
 
     def resolve(self, lines: Sequence[PlainLine]) -> list[Item]:
         """The items of these lines. Raises `ImportLineRefused` for the first bad one."""
         self._look_up(lines)
+        self._look_up_favorites(lines)
         accounts = self._numbers(lines, MemberLine)
         numbers = self._numbers(lines, TorrentLine)
         items: list[Item] = []
@@ -119,6 +127,8 @@ class Names:
                         items.extend(self._category(plain.number, category))
                     case CommentLine() as comment:
                         items.append(self._comment(plain.number, comment))
+                    case FavoriteLine() as favorite:
+                        items.extend(self._favorite(plain.number, favorite))
                     case _:
                         raise ImportLineInvalid('only the first line is of kind "import"')
             except DomainError as refusal:
@@ -228,6 +238,16 @@ class Names:
             text=line.text,
         )
 
+    def _favorite(self, number: int, line: FavoriteLine) -> Iterator[ImportedFavorite]:
+        """The favourite, unless the member has or had it: then his own last word counts."""
+        at = valid_time(line.added_at, "addedAt", self._now)
+        member = self._member_of(line.member, "member")[0]
+        torrent = self._torrent_of(line.torrent, "torrent")
+        pair = str(favorite_id(member, torrent))
+        if self._favorites.get(pair) is None:
+            self._favorites.put(pair, torrent)
+            yield ImportedFavorite(line=number, at=at, member=member, torrent=torrent)
+
     # Names
 
     def _member_of(self, name: str, field: str) -> tuple[UUID, int]:
@@ -274,6 +294,18 @@ class Names:
             else:
                 shelf = self._torrents if claim.kind == _TORRENT else self._categories
                 shelf.put(claim.value, owner)
+
+    def _look_up_favorites(self, lines: Sequence[PlainLine]) -> None:
+        """Ask the log which of these favourites it knows; those of new names are new."""
+        wanted: set[UUID] = set()
+        for plain in lines:
+            if isinstance(plain.line, FavoriteLine):
+                member = self._members.get(plain.line.member.casefold())
+                torrent = self._torrents.get(torrents.hash_claim(plain.line.torrent).value)
+                if member is not None and torrent is not None:
+                    wanted.add(favorite_id(member[0], torrent))
+        for pair in self._bulk.existing(wanted) if wanted else ():
+            self._favorites.put(str(pair), pair)
 
     def _shelf(self, claim: Claim) -> _Recent[UUID] | _Recent[tuple[UUID, int]]:
         if claim.kind == _MEMBER:
@@ -328,6 +360,9 @@ def _named_in(plain: PlainLine) -> Iterator[Claim]:
                 yield taxonomy.slug_claim(category)
             if plain.files is not None:
                 yield from _hashes(plain.files)
-        case CommentLine(author=member, torrent=torrent):
+        case (
+            CommentLine(author=member, torrent=torrent)
+            | FavoriteLine(member=member, torrent=torrent)
+        ):
             yield users.username_claim(member)
             yield torrents.hash_claim(torrent)

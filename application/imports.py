@@ -14,7 +14,7 @@ from application.import_lines import ImportLineInvalid, TorrentFiles
 from application.password_proofs import ITERATIONS, VERIFIER_ID, VERIFIER_KIND, Verifier
 from application.roles import load_role_book
 from application.taxonomy import load_category
-from domain import comments, imports, moderation, taxonomy, torrents, users
+from domain import comments, favorites, imports, moderation, taxonomy, torrents, users
 from domain.errors import DomainError, Invalid
 from domain.kernel import Envelope, Fact, Meta
 from domain.permissions import ADMINISTRATOR, BUILT_IN
@@ -84,7 +84,14 @@ class ImportedComment(Imported, frozen=True, kw_only=True):
     text: str
 
 
-Item = ImportedMember | ImportedCategory | ImportedTorrent | ImportedComment
+class ImportedFavorite(Imported, frozen=True, kw_only=True):
+    """A torrent to add to a member's favourites, who never had it among them."""
+
+    member: UUID
+    torrent: UUID
+
+
+Item = ImportedMember | ImportedCategory | ImportedTorrent | ImportedComment | ImportedFavorite
 
 
 class ImportLines(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +179,9 @@ def _record_item(batch: _Batch, item: Item) -> None:
                 torrent=item.torrent, author=item.author, content=item.text
             )
             batch.record(item, item.comment, facts)
+        case ImportedFavorite():
+            facts = favorites.favorite_torrent(favorites.Favorite(), item.member, item.torrent)
+            batch.record(item, favorites.favorite_id(item.member, item.torrent), facts)
         case ImportedTorrent():
             _record_torrent(batch, item)
         case ImportedMember():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from uuid import UUID
 
 from application.store.log import EventLog
@@ -37,6 +37,15 @@ class BulkReads:
             (list(originators),),
         )
         return {row[0]: self._log.mapper.envelope(*row) for row in rows}
+
+    def existing(self, originators: Iterable[UUID]) -> Set[UUID]:
+        """Those of these aggregates that have facts."""
+        rows = self._log.recorder.rows(
+            "SELECT originator_id FROM log.events"
+            " WHERE originator_id = ANY(%b::uuid[]) AND originator_version = 1",
+            (list(originators),),
+        )
+        return {row[0] for row in rows}
 
     def account_numbers(self, count: int) -> list[int]:
         """That many new dense numbers of accounts, rising."""

@@ -16,6 +16,7 @@ from application.password_proofs import VERIFIER_ID, VERIFIER_KIND, Verifier
 from application.store.log import EventLog
 from application.store.topics import registry
 from domain.comments import CommentPosted
+from domain.favorites import TorrentFavorited
 from domain.imports import ImportAdvanced, ImportBegun, ImportEnded
 from domain.kernel import Envelope
 from domain.moderation import ModerationOpened
@@ -328,6 +329,27 @@ def test_what_is_wrong_with_a_line_is_said(
     assert take(write(folder, *lines)) == 1
     assert told in capsys.readouterr().err
     assert log.head() == 0
+
+
+def test_a_favourite_is_taken_in_once(
+    folder: Path, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    favorite = {
+        "kind": "favorite",
+        "torrent": info_hash_of(GRASS),
+        "member": "Anna",
+        "addedAt": "2021-03-02T03:04:05Z",
+    }
+    lines = [FILMS, ANNA, torrent(), favorite, favorite]
+    assert take(write(folder, HEADING, *lines)) == 0
+    fact = only(log, TorrentFavorited)
+    assert fact.fact.member == only(log, AccountRegistered).originator_id
+    assert fact.fact.torrent == only(log, TorrentUploaded).originator_id
+    assert fact.meta.at == datetime(2021, 3, 2, 3, 4, 5, tzinfo=UTC)
+    again = {**HEADING, "name": "second"}
+    assert take(write(folder, again, favorite, comment())) == 0
+    assert only(log, TorrentFavorited) == fact
+    assert only(log, CommentPosted).fact.content.text == "Well seeded."
 
 
 def test_ids_rise_with_time_and_are_the_lines_own(folder: Path, log: EventLog) -> None:
