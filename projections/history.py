@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar
+from functools import cache
+from typing import ClassVar, get_args
 from uuid import UUID
 
 import msgspec
 from psycopg.rows import class_row
 
-from domain.kernel import Recorded
+from domain.kernel import Fact, Recorded
 from projections.engine import Connection, Cursor
 
 LIMIT = 200
 
 
 class HistoryProjection:
-    """One row a fact: its envelope without its contents, which stay sealed in the log."""
+    """One row a fact: its envelope without its contents, which stay sealed in the log.
+
+    Beside it the ids of what the fact names, so that everything about one thing is found.
+    """
 
     name = "history"
-    version = 1
+    version = 2
     topics = None
     ddl = """
         CREATE TABLE facts (
@@ -38,8 +42,16 @@ class HistoryProjection:
         CREATE INDEX facts_topic ON facts (topic, position);
         CREATE INDEX facts_at ON facts (at, position);
         CREATE INDEX facts_correlation ON facts (correlation, position);
+        CREATE TABLE mentions (
+            subject uuid NOT NULL,
+            position bigint NOT NULL,
+            PRIMARY KEY (subject, position)
+        );
     """
-    keys: ClassVar[Mapping[str, tuple[str, ...]]] = {"facts": ("position",)}
+    keys: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "facts": ("position",),
+        "mentions": ("subject", "position"),
+    }
 
     def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
         envelopes = [recorded.envelope for recorded in batch]
@@ -62,6 +74,37 @@ class HistoryProjection:
             ],
         )
 
+        mentions = [
+            (subject, recorded.position) for recorded in batch for subject in _mentions(recorded)
+        ]
+        if mentions:
+            cursor.execute(
+                "INSERT INTO mentions (subject, position)"
+                " SELECT * FROM unnest(%b::uuid[], %b::bigint[])",
+                [list(column) for column in zip(*mentions, strict=True)],
+            )
+
+
+def _mentions(recorded: Recorded) -> set[UUID]:
+    """What a fact names beside the aggregate and the actor, which have columns of their own."""
+    envelope = recorded.envelope
+    fact = envelope.fact
+    named: set[UUID] = set()
+    for name in _naming_fields(type(fact)):
+        value = getattr(fact, name)
+        named.update(value if isinstance(value, tuple) else () if value is None else (value,))
+    return named - {envelope.originator_id, envelope.meta.actor}
+
+
+@cache
+def _naming_fields(kind: type[Fact]) -> tuple[str, ...]:
+    """Fields that hold the id of a thing; those that end in `_id` only number a message."""
+    return tuple(
+        field.name
+        for field in msgspec.structs.fields(kind)
+        if not field.name.endswith("_id") and UUID in {field.type, *get_args(field.type)}
+    )
+
 
 class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
     """One recorded fact without its contents; `at` is UTC."""
@@ -80,10 +123,12 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
     """What to look for; every field left None matches all.
 
     `topic` is a whole topic or the beginning of one ("torrent."). `since` is included,
-    `until` is not. `before` and `after` are positions, both excluded.
+    `until` is not. `before` and `after` are positions, both excluded. `about` is a thing: its own
+    facts, those that name it, and those of which it is the actor.
     """
 
     aggregate: UUID | None = None
+    about: UUID | None = None
     actor: UUID | None = None
     topic: str | None = None
     correlation: UUID | None = None
@@ -95,6 +140,11 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 _CONDITIONS = """
     (%(aggregate)s::uuid IS NULL OR originator_id = %(aggregate)s)
+    AND (%(about)s::uuid IS NULL OR position IN (
+        SELECT position FROM history_2.facts WHERE originator_id = %(about)s
+        UNION SELECT position FROM history_2.facts WHERE actor = %(about)s
+        UNION SELECT position FROM history_2.mentions WHERE subject = %(about)s
+    ))
     AND (%(actor)s::uuid IS NULL OR actor = %(actor)s)
     AND (%(correlation)s::uuid IS NULL OR correlation = %(correlation)s)
     AND (%(topic)s::text IS NULL OR (topic >= %(topic)s AND topic < %(topic_end)s))
@@ -104,9 +154,9 @@ _CONDITIONS = """
     AND (%(before)s::bigint IS NULL OR position < %(before)s)
 """
 _COLUMNS = "position, at, actor, topic, originator_id, originator_version, command, correlation"
-LATEST = f"SELECT {_COLUMNS} FROM history_1.facts WHERE {_CONDITIONS} ORDER BY position DESC LIMIT %(limit)s"
+LATEST = f"SELECT {_COLUMNS} FROM history_2.facts WHERE {_CONDITIONS} ORDER BY position DESC LIMIT %(limit)s"
 EARLIEST = (
-    f"SELECT {_COLUMNS} FROM history_1.facts WHERE {_CONDITIONS} ORDER BY position LIMIT %(limit)s"
+    f"SELECT {_COLUMNS} FROM history_2.facts WHERE {_CONDITIONS} ORDER BY position LIMIT %(limit)s"
 )
 
 

@@ -64,7 +64,25 @@ class NoteLeft(Fact, frozen=True):
     text: Private
 
 
-FACTS: tuple[type[Fact], ...] = (JarOpened, JarClosed, MarblesAdded, WeatherNoted, NoteLeft)
+class JarMoved(Fact, frozen=True):
+    """A jar was put on a table, perhaps beside another, before others."""
+
+    TOPIC: ClassVar[str] = "jar.moved.1"
+
+    table: UUID
+    beside: UUID | None
+    note_id: UUID
+    before: tuple[UUID, ...] = ()
+
+
+FACTS: tuple[type[Fact], ...] = (
+    JarOpened,
+    JarClosed,
+    JarMoved,
+    MarblesAdded,
+    WeatherNoted,
+    NoteLeft,
+)
 
 
 class Jars:

@@ -76,7 +76,7 @@ def test_a_sweep_brings_everything_to_the_head(
 ) -> None:
     write(log, story(700))
     worker.sweep()
-    assert (position(conn), position(conn, "history_1")) == (700, 700)
+    assert (position(conn), position(conn, "history_2")) == (700, 700)
 
 
 def test_a_stopped_projection_holds_up_no_other_and_is_reported_once(
@@ -88,7 +88,7 @@ def test_a_stopped_projection_holds_up_no_other_and_is_reported_once(
     write(log, story(20, bad_at=9))
     worker.sweep()
     worker.sweep()
-    assert (position(conn), position(conn, "history_1")) == (8, 20)
+    assert (position(conn), position(conn, "history_2")) == (8, 20)
     assert capsys.readouterr().out.count("projection.paused") == 1
 
 
@@ -107,7 +107,7 @@ def test_a_projection_whose_step_fails_holds_up_no_other(
     write(log, story(20))
     worker = ProjectionWorker(pool, log, (Cancelled(), HistoryProjection()))
     worker.sweep()
-    assert (position(conn), position(conn, "history_1")) == (0, 20)
+    assert (position(conn), position(conn, "history_2")) == (0, 20)
     assert worker.failures == 1
 
 

@@ -17,6 +17,7 @@ from projections.history_search import ERASED, Entry, search_facts
 from tests.projections.engine_kit import (
     START,
     JarClosed,
+    JarMoved,
     JarOpened,
     NoteLeft,
     envelope,
@@ -123,3 +124,22 @@ def test_private_text_is_shown_until_its_key_is_destroyed(site: Connection, log:
     shown = searched(site, log, HistoryQuery(aggregate=subject), None, None)
     assert shown[0].fact == {"text": ERASED}
     assert searched(site, log, HistoryQuery(aggregate=subject), "alone", None) == []
+
+
+def test_everything_about_a_thing_is_found(site: Connection, log: EventLog) -> None:
+    table = UUID(int=1 << 90)
+    moved = JarMoved(table=table, beside=jar(900), note_id=ANNA, before=(jar(8000), jar(8001)))
+    write(log, [envelope(jar(902), 1, moved)])
+    write(
+        log, [envelope(jar(900), 2, JarMoved(table=table, beside=None, note_id=ANNA), actor=BERT)]
+    )
+    catch_up(site, log)
+    assert found(site, HistoryQuery(about=table)) == [63, 64]
+    assert found(site, HistoryQuery(about=jar(900))) == [61, 63, 64]
+    assert found(site, HistoryQuery(about=jar(8001))) == [63]
+    # Who acts is found; an id that only numbers a message is nothing to be about.
+    assert found(site, HistoryQuery(about=BERT)) == [62, 64]
+    assert found(site, HistoryQuery(about=ANNA)) == [61]
+    assert found(site, HistoryQuery(about=table, actor=BERT)) == [64]
+    latest = list_latest_facts(site, HistoryQuery(about=table), limit=1)
+    assert [row.position for row in latest] == [64]

@@ -69,7 +69,7 @@ def test_a_projection_of_all_topics_is_left_to_the_workers_and_not_called_stale(
 ) -> None:
     write(log, story(5))
     assert reads(Appended(first=1, last=5, topics=OPENED)) == ()
-    assert position(conn, "history_1") == 0
+    assert position(conn, "history_2") == 0
 
 
 def test_a_commit_of_other_topics_steps_nothing(
@@ -148,7 +148,7 @@ def test_a_read_brings_every_projection_to_its_position(
 ) -> None:
     write(log, story(30))
     assert reads.catch_up(30, 0.5) == ()
-    assert (position(conn), position(conn, "history_1")) == (30, 30)
+    assert (position(conn), position(conn, "history_2")) == (30, 30)
 
 
 def test_a_position_once_reached_costs_no_query(

@@ -117,7 +117,7 @@ def test_a_claim_given_back_and_taken_by_another_is_no_difference(site: Site) ->
 
 
 def test_a_projection_that_is_not_installed_could_not_be_checked(site: Site) -> None:
-    site.conn.execute("DROP SCHEMA history_1 CASCADE")
+    site.conn.execute("DROP SCHEMA history_2 CASCADE")
     verdict = site.verify()
     assert verdict.exit_code == 2
     assert outcomes(verdict) == all_equal_but(history="unchecked")
