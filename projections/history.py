@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import ClassVar, get_args
+from typing import ClassVar, cast, get_args
 from uuid import UUID
 
 import msgspec
@@ -90,18 +90,19 @@ def _mentions(recorded: Recorded) -> set[UUID]:
     envelope = recorded.envelope
     fact = envelope.fact
     named: set[UUID] = set()
-    for name in _naming_fields(type(fact)):
+    kind: Hashable = type(fact)
+    for name in _naming_fields(kind):
         value = getattr(fact, name)
         named.update(value if isinstance(value, tuple) else () if value is None else (value,))
     return named - {envelope.originator_id, envelope.meta.actor}
 
 
 @cache
-def _naming_fields(kind: type[Fact]) -> tuple[str, ...]:
+def _naming_fields(kind: Hashable) -> tuple[str, ...]:
     """Fields that hold the id of a thing; those that end in `_id` only number a message."""
     return tuple(
         field.name
-        for field in msgspec.structs.fields(kind)
+        for field in msgspec.structs.fields(cast("type[Fact]", kind))
         if not field.name.endswith("_id") and UUID in {field.type, *get_args(field.type)}
     )
 
