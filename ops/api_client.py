@@ -58,7 +58,7 @@ class ApiClient:
         body = {
             "username": username,
             "salt": salt,
-            "verifier": _verifier(password, salt, work["iterations"]),
+            "verifier": password_verifier(password, salt, work["iterations"]),
             "pow": _solve(work["challenge"], work["difficulty"]),
             **more,
         }
@@ -67,7 +67,7 @@ class ApiClient:
     def log_in(self, username: str, password: str) -> dict[str, Any]:
         """Be signed in; raises `ApiRefused`."""
         asked = self._json(self._send("GET", "/api/auth/challenge", params={"username": username}))
-        verifier = _verifier(password, asked["salt"], asked["iterations"])
+        verifier = password_verifier(password, asked["salt"], asked["iterations"])
         proof = sha256((verifier + asked["challenge"]).encode()).hexdigest()
         body = {"username": username, "challenge": asked["challenge"], "proof": proof}
         return dict(self.post("/api/auth/login", body))
@@ -80,6 +80,11 @@ class ApiClient:
     def download(self, info_hash: str) -> bytes:
         """The caller's personal .torrent."""
         return self._send("GET", f"/api/torrents/{info_hash}/download").content
+
+    @property
+    def cookie_header(self) -> str:
+        """What a `Cookie` header holds for this caller."""
+        return "; ".join(f"{each.name}={each.value}" for each in self._client.cookies.jar)
 
     def get(self, path: str) -> Any:
         return self._json(self._send("GET", path))
@@ -117,7 +122,8 @@ def _reason(reply: httpx.Response) -> str:
         return f"status {reply.status_code}"
 
 
-def _verifier(password: str, salt: str, iterations: int) -> str:
+def password_verifier(password: str, salt: str, iterations: int) -> str:
+    """What a server keeps of a password, base64; `salt` is base64 too."""
     master = pbkdf2_hmac("sha256", password.encode(), b64decode(salt), iterations, KEY_SIZE)
     return b64encode(sha256(master).digest()).decode()
 

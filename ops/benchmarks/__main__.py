@@ -6,17 +6,22 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import psycopg
 import typer
 
-from ops.benchmarks import appends, latency, replays, tracker_bench
+from ops.benchmarks import appends, catalogue_bench, latency, replays, tracker_bench
 from ops.benchmarks.ground import fresh_ground
 from ops.benchmarks.report import Figure, durability, print_table
 
 PARTS = {"log": appends.measure, "replay": replays.measure, "latency": latency.measure}
+LARGE: dict[str, Callable[..., None]] = {
+    "tracker": tracker_bench.command,
+    "catalogue": catalogue_bench.command,
+}
 
 
 def main(
@@ -31,7 +36,7 @@ def main(
 ) -> None:
     """Measure each part beside its baseline, on fresh embedded servers of its own.
 
-    `tracker` is a benchmark with options of its own, see `tracker --help`.
+    `tracker` and `catalogue` are benchmarks with options of their own, see `tracker --help`.
     """
     wanted = parts or list(PARTS)
     unknown = [part for part in wanted if part not in PARTS]
@@ -58,9 +63,9 @@ def main(
 if __name__ == "__main__":
     program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     name = "./ops/bench"
-    if sys.argv[1:2] == ["tracker"]:
-        name += f" {sys.argv.pop(1)}"
-        program.command()(tracker_bench.command)
+    if sys.argv[1:2] and sys.argv[1] in LARGE:
+        name += f" {sys.argv[1]}"
+        program.command()(LARGE[sys.argv.pop(1)])
     else:
         program.command()(main)
     program(prog_name=name)

@@ -49,7 +49,7 @@ class Row:
     """One figure with its verdict.
 
     `runs` are the single measurements `value` is the median of. `note` tells what belongs to the
-    figure, faults of the load above all.
+    figure, faults of the load above all; `load` is what the load consists of.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Row:
     beside: tuple[Beside, ...] = ()
     note: str = ""
     faults: int = 0
+    load: str = "announces"
 
     @property
     def must_met(self) -> bool | None:
@@ -100,7 +101,7 @@ def cells(row: Row) -> tuple[str, ...]:
     aim = [_bound(bound, bound.aim) for bound in row.bounds]
     ratios = [f"{shown(bound.value)}×" for bound in row.bounds if bound.of]
     note = "; ".join(
-        part for part in (row.note, f"{row.faults} announces failed" if row.faults else "") if part
+        part for part in (row.note, f"{row.faults} {row.load} failed" if row.faults else "") if part
     )
     return (
         row.name,

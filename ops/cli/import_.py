@@ -17,17 +17,14 @@ from application.store.bulk import BulkReads
 from domain.errors import DomainError
 from domain.imports import Import
 from domain.taxonomy import Category
+from ops.catching_up import bring_up_to_date
 from ops.container.foundation import Foundation, foundation
-from ops.importing import Dispatch, Importer, ImportFile, ImportRefused
-from ops.importing import Progress as ImportProgress
+from ops.importing import Dispatch, Importer, ImportFile, ImportRefused, Progress
 from ops.progress import ProgressLine
 from ops.run_state import settings_at
 from ops.servers import connected
 from ops.settings import load_settings
 from ops.system import system_clock
-from projections.catch_up import analyze, catch_up
-from projections.rebuild import Progress
-from projections.registry import ALL
 
 
 def command(
@@ -69,7 +66,9 @@ def command(
                 return
             print(f"{opened.heading.name} is imported: {facts} facts.")
             if fold:
-                _fold(base, line)
+                with base.reads.connection() as conn:
+                    conn.autocommit = True
+                    bring_up_to_date(conn, base.log)
     finally:
         line.done()
         opened.close()
@@ -121,20 +120,9 @@ def _rehearsal(base: Foundation) -> Dispatch:
     return rehearse
 
 
-def _words(progress: ImportProgress) -> str:
+def _words(progress: Progress) -> str:
     part = 100 * progress.read // max(1, progress.size)
     return (
         f"line {progress.line:,}, {part} % of the file: {progress.facts:,} facts, "
         f"{progress.rate:,.0f}/s"
     )
-
-
-def _fold(base: Foundation, line: ProgressLine) -> None:
-    def report(name: str, progress: Progress) -> None:
-        line.show(f"{name}: {progress.position:,} of {progress.head:,}, {progress.rate:,.0f}/s")
-
-    with base.reads.connection() as conn:
-        conn.autocommit = True
-        catch_up(conn, base.log, ALL, report=report)
-        line.show("counting the tables …")
-        analyze(conn, ALL)

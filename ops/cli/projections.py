@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from ops.catching_up import bring_up_to_date
 from ops.cli._auditing import auditing
 from ops.container.auditor import Auditor
 from ops.failures import OperatorError
 from ops.progress import ProgressLine
-from projections.engine import Projection, Standing, resume, standings
+from projections.engine import IDLE, Projection, Standing, resume, standings
 from projections.rebuild import Progress, RebuildRefused, drop_retired, rebuild
 
 app = typer.Typer(help="Look at and rebuild read models.", no_args_is_help=True)
@@ -19,6 +20,10 @@ Name = Annotated[str, typer.Argument(help="Name of a read model, as `list` print
 
 class NoSuchProjection(OperatorError):
     """No read model has this name."""
+
+
+class CatchUpFailed(OperatorError):
+    """Some read model could not be brought to the head."""
 
 
 class RebuildFailed(OperatorError):
@@ -37,6 +42,17 @@ def list_projections() -> None:
     print(f"The log is at position {head}.")
     if any(standing.state == "stopped" for standing in seen.values()):
         raise typer.Exit(1)
+
+
+@app.command("catch-up")
+def catch_up_projections() -> None:
+    """Bring every read model to the log's head in large steps, sooner than the workers would."""
+    with auditing() as audit, audit.connect() as conn:
+        ended = bring_up_to_date(conn, audit.log)
+    behind = [f"{name} ({pause.value})" for name, pause in ended.items() if pause is not IDLE]
+    if behind:
+        raise CatchUpFailed(f"Not at the head: {', '.join(behind)}.")
+    print("Every read model is at the head.")
 
 
 @app.command("rebuild")

@@ -1,0 +1,72 @@
+"""The page `docs/benchmarks-catalogue.md`, written from a run: no figure on it is typed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from ops.benchmarks.catalogue_set import Shape
+from ops.benchmarks.machine import Machine
+from ops.benchmarks.rows import Row, table_text
+
+PAGE: Final = Path("docs/benchmarks-catalogue.md")
+COMMAND: Final = "./ops/bench catalogue"
+_HEADING = """\
+# Benchmark of the catalogue
+
+Written by `{command}` from its own run; do not edit. The same figures as JSON are in
+`bench-results/catalogue.json`. `{short} --help` names the options. The tracker's figures are in
+[benchmarks.md](benchmarks.md).
+
+| Machine | |
+|---|---|
+| Processor | {processor}, {cores} cores for us |
+| Memory | {memory:.0f} GiB |
+| System | {system} |
+| Python, Trackarr | {python}, {trackarr} |
+| Date | {date} |
+| Waiting processes at the start | {load:.1f}{busy} |
+| Community | {torrents:,} torrents, {members:,} members, {comments:,} comments, {favorites:,} favourites |
+
+"""
+_METHOD = """
+## How it is measured
+
+- A private installation in a temporary folder: embedded PostgreSQL and Valkey as shipped, one `api` process on the
+  first core; PostgreSQL and the asking program on the second. Rate limits are off, all else is on.
+- The community is made up by a seeded generator: tags by Zipf's law, 28 categories in 5 roots, 7 % of names in
+  Cyrillic or CJK and 3 % with accents, popularity by rank. `trackarr import` takes it in.
+- Live counts and totals are written through `projections/accounting_rows.py` as the credit worker writes them; no
+  peers stand behind them.
+- A figure is the median of whole HTTP requests of a signed-in member on one kept-alive connection: request line to
+  last byte. Plain SQL is the obvious statement for the same rows, written by hand, prepared, by psycopg, run in turn
+  with the requests; it counts no total, knows no permissions and encodes nothing, all of which the request does.
+- The ratio is of the two medians. Searches are judged by themselves: the obvious statement reads the whole table.
+- Plans are those PostgreSQL used (auto_explain) while every ask was made twelve times over HTTP.
+- Growth compares first pages, pages of torrents and profiles with those of a community a hundred times smaller, by the
+  same program in the same run.
+"""
+
+
+def catalogue_page(rows: Sequence[Row], machine: Machine, shape: Shape, *, scale: float) -> str:
+    """The whole page."""
+    told = f"{COMMAND} --document" if scale == 1 else f"{COMMAND} --scale {scale:g} --document"
+    heading = _HEADING.format(
+        command=told,
+        short=COMMAND,
+        processor=machine.processor,
+        cores=machine.cores,
+        memory=machine.memory_gib,
+        system=machine.system,
+        python=machine.python,
+        trackarr=machine.trackarr,
+        date=machine.date,
+        load=machine.load,
+        busy="; the machine was shared, so figures are lower bounds" if machine.load > 1 else "",
+        torrents=shape.torrents,
+        members=shape.members,
+        comments=shape.comments,
+        favorites=shape.favorites,
+    )
+    return heading + table_text(rows) + "\n" + _METHOD

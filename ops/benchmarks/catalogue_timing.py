@@ -1,0 +1,137 @@
+"""Whole HTTP requests on one connection, and plain statements beside them, turn by turn."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+
+from ops.benchmarks.catalogue_asks import Ask
+from ops.benchmarks.processes import BenchmarkFailed
+
+WAIT_SECONDS = 30.0
+_END = b"\r\n\r\n"
+
+
+class Client:
+    """One kept-alive connection to the API; sends little, so that the server is what is timed."""
+
+    def __init__(self, port: int, cookie: str) -> None:
+        self._host = f"localhost:{port}"
+        self._cookie = cookie
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Status and body."""
+        self._socket.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\nCookie: {self._cookie}\r\n\r\n".encode()
+        )
+        head = self._until_end_of_head()
+        status = int(head[9:12])
+        length = 0
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                length = int(line[15:])
+        while len(self._buffer) < length:
+            self._receive()
+        body, self._buffer = self._buffer[:length], self._buffer[length:]
+        return status, body
+
+    def json(self, path: str) -> Any:
+        """The answer. Raises `BenchmarkFailed` for any but a good one."""
+        status, body = self.get(path)
+        if status != 200:
+            raise BenchmarkFailed(f"GET {path} was answered {status}: {body[:200].decode()}")
+        return json.loads(body)
+
+    def _until_end_of_head(self) -> bytes:
+        while _END not in self._buffer:
+            self._receive()
+        head, _, self._buffer = self._buffer.partition(_END)
+        return head
+
+    def _receive(self) -> None:
+        part = self._socket.recv(262_144)
+        if not part:
+            raise BenchmarkFailed("the API closed the connection")
+        self._buffer += part
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """Milliseconds of each request and of each plain statement; what was answered but 200."""
+
+    ask: Ask
+    requests: Sequence[float]
+    plain: Sequence[float]
+    refused: Sequence[int]
+
+    @property
+    def ratio(self) -> float:
+        """Of the medians."""
+        return percentile(self.requests, 50) / percentile(self.plain, 50)
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The value `part` per cent of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part / 100))]
+
+
+def measure(
+    client: Client, conn: psycopg.Connection[Any], ask: Ask, *, turns: int, seconds: float
+) -> Timed:
+    """Both in turn, `turns` times or until `seconds` are over, five times at least.
+
+    What comes first warms what both need, so each variant is asked once before.
+    """
+    variants = itertools.cycle(ask.variants)
+    requests: list[float] = []
+    plain: list[float] = []
+    refused: list[int] = []
+    for path, values in ask.variants[:50]:
+        client.get(path)
+        _run(conn, ask.plain, values)
+    end = time.perf_counter() + seconds
+    gc.disable()
+    try:
+        while len(requests) < turns and (time.perf_counter() < end or len(requests) < 5):
+            path, values = next(variants)
+            began = time.perf_counter()
+            status, _ = client.get(path)
+            asked = time.perf_counter()
+            _run(conn, ask.plain, values)
+            done = time.perf_counter()
+            requests.append((asked - began) * 1000)
+            plain.append((done - asked) * 1000)
+            if status != 200:
+                refused.append(status)
+    finally:
+        gc.enable()
+    return Timed(ask=ask, requests=requests, plain=plain, refused=refused)
+
+
+def _run(conn: psycopg.Connection[Any], query: str, values: Any) -> None:
+    with conn.cursor(binary=True) as cursor:
+        cursor.execute(query.encode(), values, prepare=True).fetchall()
