@@ -90,8 +90,7 @@ def _mentions(recorded: Recorded) -> set[UUID]:
     envelope = recorded.envelope
     fact = envelope.fact
     named: set[UUID] = set()
-    kind: Hashable = type(fact)
-    for name in _naming_fields(kind):
+    for name in _naming_fields(fact.__class__):
         value = getattr(fact, name)
         named.update(value if isinstance(value, tuple) else () if value is None else (value,))
     return named - {envelope.originator_id, envelope.meta.actor}
