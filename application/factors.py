@@ -37,9 +37,15 @@ def load_factors(log: EventLogPort | Unit, account: UUID) -> Factors:
     return log.load(factors.factors_id(account), factors.evolve) or Factors(account=account)
 
 
-def record_factors(unit: Unit, state: Factors, facts: Sequence[Fact]) -> None:
-    """Add facts about factors to what `unit` saves; what was kept of devices they end goes."""
-    unit.record(factors.factors_id(state.account), state.version, facts, actor=state.account)
+def record_factors(
+    unit: Unit, state: Factors, facts: Sequence[Fact], *, by_operator: bool = False
+) -> None:
+    """Add facts about factors to what `unit` saves; what was kept of devices they end goes.
+
+    The member himself is their actor, also where he is not signed in yet; the operator is none.
+    """
+    actor = None if by_operator else state.account
+    unit.record(factors.factors_id(state.account), state.version, facts, actor=actor)
     ended = {fact.device for fact in facts if isinstance(fact, factors.DeviceDistrusted)}
     if ended:
         for hashed, value in unit.log.vault_list(DEVICE_KIND, state.account).items():

@@ -110,6 +110,26 @@ def remove_security_key(state: Factors, key: UUID, *, is_required: bool) -> list
     ]
 
 
+def reset_factors(state: Factors, *, reason: str) -> list[Fact]:
+    """Take every factor from a member who lost them; nothing when he has none.
+
+    No factor is demanded of it: the operator answers for who it is.
+    """
+    if not state.any:
+        return []
+    account = state.account
+    totp: list[Fact] = [factors.TotpDisabled(account=account)] if state.totp else []
+    return [
+        factors.FactorsReset(account=account, reason=reason),
+        *totp,
+        *(
+            factors.SecurityKeyRemoved(account=account, key=key, fingerprint=kept.fingerprint)
+            for key, kept in state.keys.items()
+        ),
+        *distrust_devices(state, reason="factors reset"),
+    ]
+
+
 def counter_rises(before: int, shown: int) -> bool:
     """Whether a signature counter may be believed (WebAuthn, section 6.1.1): it rises, or the
     key has none and says 0 always."""

@@ -52,6 +52,17 @@ class TotpDisabled(Fact, frozen=True):
     account: UUID
 
 
+class FactorsReset(Fact, frozen=True):
+    """The operator took all second factors from a member who lost them; what ended with that
+    stands in facts of its own behind this one.
+    """
+
+    TOPIC: ClassVar[str] = "factors.reset.1"
+
+    account: UUID
+    reason: str
+
+
 class TotpCodeAccepted(Fact, frozen=True):
     """An authenticator's code was accepted; no code of `step` or before counts again."""
 
@@ -160,6 +171,7 @@ FACTS: tuple[type[Fact], ...] = (
     TotpPrepared,
     TotpEnabled,
     TotpDisabled,
+    FactorsReset,
     TotpCodeAccepted,
     RecoveryCodesReplaced,
     RecoveryCodeUsed,
@@ -335,8 +347,8 @@ def _changes(before: Factors, fact: Fact) -> dict[str, object]:
             changed = {"prepared": True}
         case TotpEnabled(step=step, recovery_codes=amount):
             changed = {"prepared": False, "totp": True, "step": step, "recovery_codes": amount}
-        case TotpDisabled():
-            changed = {"totp": False, "recovery_codes": 0}
+        case TotpDisabled() | FactorsReset():
+            changed = {"prepared": False, "totp": False, "recovery_codes": 0}
         case TotpCodeAccepted(step=step):
             changed = {"step": step}
         case RecoveryCodesReplaced(amount=amount):

@@ -32,6 +32,7 @@ HISTORY_ONLY: Mapping[str, str] = {
     "device.trusted.1": _FACTORS,
     "device.distrusted.1": _FACTORS,
     "device_trust.switched.1": _FACTORS,
+    "factors.reset.1": _FACTORS,
     "administrator.appointed.1": "decides who is the last administrator; read models show roles",
     "administrator.dismissed.1": "decides who is the last administrator; read models show roles",
     "account.password_changed.1": "verifiers are in the vault, and the fact tells auditors when",

@@ -1,15 +1,18 @@
-"""`trackarr user`: be a member from the terminal, and give out roles as the operator."""
+"""`trackarr user`: be a member from the terminal, and help one as the operator."""
 
 from __future__ import annotations
 
 import getpass
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
+from application.factor_reset import ResetFactors
 from application.roles import GrantRole
 from domain.errors import DomainError
 from ops.api_client import ApiClient, ApiRefused, read_torrent
@@ -21,7 +24,7 @@ from ops.settings import load_settings
 from projections.users import find_account_by_name
 
 app = typer.Typer(
-    help="Act as a member over the API of the running Trackarr, or give out roles.",
+    help="Act as a member over the API of the running Trackarr, or help one as the operator.",
     no_args_is_help=True,
 )
 Name = Annotated[str, typer.Argument(help="The member's name.")]
@@ -96,6 +99,25 @@ def grant(
     reason: Annotated[str, typer.Option(help="Kept in the history.")] = "granted by the operator",
 ) -> None:
     """Give a member a role, as the operator: no password is asked for."""
+    _as_operator(name, lambda account: GrantRole(account=account, role=role, reason=reason))
+    print(f"{name} is {role} now")
+
+
+@app.command()
+def reset_factors(
+    name: Name,
+    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "lost, reset by operator",
+) -> None:
+    """Take all second factors from a member who lost them, and end his sessions.
+
+    His password alone signs him in from then on: be sure it is he who asks.
+    """
+    had = _as_operator(name, lambda account: ResetFactors(account=account, reason=reason))
+    print(f"{name} has no second factor any more" if had else f"{name} has no second factor")
+
+
+def _as_operator(name: str, command: Callable[[UUID], Any]) -> Any:
+    """Dispatch a command about this member as the system; its result. Raises `ApiRefused`."""
     settings = load_settings()
     with connected(settings) as urls, operator(settings_at(settings, urls)) as acting:
         with acting.base.reads.connection() as conn:
@@ -103,10 +125,9 @@ def grant(
         if account is None:
             raise ApiRefused(f"There is no member {name}.")
         try:
-            acting.dispatch(GrantRole(account=account.id, role=role, reason=reason))
+            return acting.dispatch(command(account.id))
         except DomainError as refusal:
             raise ApiRefused(refusal.text) from None
-    print(f"{name} is {role} now")
 
 
 def _client() -> ApiClient:
