@@ -6,13 +6,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from interfaces.http.address_gate import AddressGate, BannedNetworks
 from interfaces.http.client_address import ClientAddresses
 from interfaces.http.errors import ErrorReply, install_errors
 from interfaces.http.openapi import install_openapi
 from interfaces.http.request_counting import COUNTED
+from interfaces.http.request_guards import RequestGuards, body_limits
 from interfaces.http.routes import ROUTERS
 from interfaces.http.security import Edge
 from interfaces.http.services import HttpServices
@@ -26,9 +26,12 @@ def create_app(services: HttpServices) -> FastAPI:
     """Build the application. It opens and closes nothing: `services` live as long as it."""
     app = _routed(services.settings.version)
     app.state.services = services
-    # Added here, not as FastAPI's own limit: that one stands outside of every middleware, and
-    # its answer would miss our shape and headers. A route may set a higher limit of its own.
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.settings.max_body)
+    app.add_middleware(
+        RequestGuards,
+        limits=body_limits(ROUTERS, services.settings.max_body),
+        at_once=services.settings.requests_at_once,
+        patience=services.settings.body_patience_seconds,
+    )
     banned = BannedNetworks(services.reads, reread_seconds=services.settings.bans_reread_seconds)
     app.add_middleware(AddressGate, banned=banned, clock=services.clock)
     app.add_middleware(
@@ -36,7 +39,6 @@ def create_app(services: HttpServices) -> FastAPI:
         addresses=ClientAddresses(services.settings.trusted_proxies),
         entropy=services.entropy,
         public_url=services.settings.public_url,
-        at_once=services.settings.requests_at_once,
     )
     return app
 

@@ -65,10 +65,19 @@ class UnsupportedMediaType(Invalid):
     message = "Send the body as application/json."
 
 
+class BodyTooSlow(DomainError):
+    """The body did not arrive in time."""
+
+    code = "body_too_slow"
+    message = "The body arrived too slowly; send it again over a better line."
+
+
 def status_of(refusal: DomainError) -> int:
     """HTTP status of a refusal, by its kind."""
     if isinstance(refusal, UnsupportedMediaType):
         return 415
+    if isinstance(refusal, BodyTooSlow):
+        return 408
     for kind in type(refusal).__mro__:
         if kind in STATUS:
             return STATUS[kind]

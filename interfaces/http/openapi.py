@@ -21,6 +21,7 @@ _PHRASES = {
     "400": "Bad Request",
     "401": "Unauthorized",
     "403": "Forbidden",
+    "408": "Request Timeout",
     "409": "Conflict",
     "413": "Content Too Large",
     "415": "Unsupported Media Type",
@@ -72,7 +73,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         declared.pop("422", None)
         wanted = {"400", "429", "500", "503"}
         if "requestBody" in operation:
-            wanted |= {"413", "415"}
+            wanted |= {"408", "413", "415"}
         if method != "get" or path not in OPEN_TO_BANNED:
             wanted.add("403")
         if any(parameter["name"] == _ONCE for parameter in operation.get("parameters", [])):

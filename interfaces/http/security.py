@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -10,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from application.ports import Entropy
-from domain.errors import Forbidden, TooLarge, Unavailable
+from domain.errors import Forbidden
 from interfaces.http.client_address import ClientAddresses
 from interfaces.http.errors import refused, unknown_fault
 from interfaces.http.notes import RequestNotes, note_request
@@ -31,13 +30,6 @@ class CrossSite(Forbidden):
 
     code = "cross_site"
     message = "Changes are only accepted from this site's own pages."
-
-
-class Overloaded(Unavailable):
-    """More requests are being served than help anyone."""
-
-    code = "overloaded"
-    message = "Too many requests are being served at this moment; try again."
 
 
 def is_cross_site(method: str, headers: Headers, public_url: str) -> bool:
@@ -73,12 +65,9 @@ class Edge:
         addresses: ClientAddresses,
         entropy: Entropy,
         public_url: str,
-        at_once: int,
     ) -> None:
         self._app = app
         self._addresses = addresses
-        self._at_once = at_once
-        self._running = 0
         self._entropy = entropy
         self._public_url = public_url
         self._https = urlsplit(public_url).scheme == "https"
@@ -90,14 +79,10 @@ class Edge:
         # From here on `request.client` is the client, also behind a proxy of ours.
         scope["client"] = self._addresses.client(scope)
         notes = note_request(scope, self._entropy.uuid())
-        answer = _Answer(scope, send, notes, https=self._https)
+        answer = _Answer(send, notes, https=self._https)
         if is_cross_site(scope["method"], Headers(scope=scope), self._public_url):
             await refused(scope["path"], CrossSite())(scope, receive, answer)
             return
-        if self._running >= self._at_once:
-            await refused(scope["path"], Overloaded(retry_after=1))(scope, receive, answer)
-            return
-        self._running += 1
         try:
             await self._app(scope, receive, answer)
         except ClientDisconnect:
@@ -107,43 +92,23 @@ class Edge:
             if answer.started:
                 raise
             await unknown_fault(scope, fault)(scope, receive, answer)
-        finally:
-            self._running -= 1
 
 
 class _Answer:
     """Sends on, with our headers added to the start of the answer."""
 
-    def __init__(self, scope: Scope, send: Send, notes: RequestNotes, *, https: bool) -> None:
+    def __init__(self, send: Send, notes: RequestNotes, *, https: bool) -> None:
         self.started = False
-        self._scope = scope
         self._send = send
         self._notes = notes
         self._https = https
-        self._replaced = False
 
     async def __call__(self, message: Message) -> None:
-        if self._replaced:
-            return
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            if message["status"] == 413 and headers.get("content-type", "").startswith("text/"):
-                # Starlette's body limit answers plain text where no handler of ours is asked.
-                self._replaced = True
-                await self._send_too_large()
-                return
             self._add(headers)
             self.started = True
         await self._send(message)
-
-    async def _send_too_large(self) -> None:
-        response = refused(self._scope["path"], TooLarge("The body is larger than allowed."))
-        headers = MutableHeaders(raw=list(response.raw_headers))
-        self._add(headers)
-        self.started = True
-        start: dict[str, Any] = {"type": "http.response.start", "status": 413}
-        await self._send({**start, "headers": headers.raw})
-        await self._send({"type": "http.response.body", "body": bytes(response.body)})
 
     def _add(self, headers: MutableHeaders) -> None:
         notes = self._notes

@@ -38,7 +38,8 @@ class HttpSettings:
     a ban is in force within a second. Sizes are bytes. More requests than
     `requests_at_once` are refused at once: behind the thread pool they would only wait and time
     out. Open connections without a request do not count, so that nobody can use up all by
-    opening them. Who shows `operator_token` is not counted by the rate limits.
+    opening them. A body whose first bytes take longer than `body_patience_seconds`, or that trickles
+    in, is given up. Who shows `operator_token` is not counted by the rate limits.
     `rp_id` and `rp_origin` are what security keys are bound to. `tracker_ports` are asked for the
     tracker's health.
     """
@@ -51,6 +52,7 @@ class HttpSettings:
     bans_reread_seconds: float = 0.5
     max_body: int = 256 * 1024
     requests_at_once: int = 200
+    body_patience_seconds: float = 10.0
     operator_token: str | None = None
     rp_id: str = "localhost"
     rp_origin: str = "http://localhost:8000"

@@ -45,6 +45,7 @@ from interfaces.revocations import RevocationListener, Revocations, RevokeAfterC
 from interfaces.workers.broker import make_broker
 from interfaces.workers.projections import ProjectionWake
 from ops.container.foundation import Foundation, access_publisher, foundation
+from ops.container.guarded_http import GuardedProtocol
 from ops.container.process import redis_url
 from ops.inherited import HTTP, inherited
 from ops.listening import open_listeners
@@ -206,6 +207,7 @@ class _ReadyServer(uvicorn.Server):
 def _config(app: Any, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=GuardedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

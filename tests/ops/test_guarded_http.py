@@ -1,0 +1,197 @@
+"""The API's socket: heads in time and within their size, bodies as bytes on the wire."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+
+from interfaces.http.request_guards import BodyLimits, RequestGuards
+from ops.container import guarded_http
+from ops.container.api import _config
+
+DEADLINE = 10.0
+HEAD = b"POST /x HTTP/1.1\r\nHost: t\r\n"
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    message = await receive()
+    body = b"%d bytes" % len(message.get("body", b""))
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@contextmanager
+def serving(**guards: Any) -> Iterator[int]:
+    """The port of a server with our protocol and configuration."""
+    values = {"limits": BodyLimits(100_000), "at_once": 10, "patience": 0.4, **guards}
+    server = uvicorn.Server(_config(RequestGuards(application, **values)))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            limit = time.monotonic() + DEADLINE
+            while not server.started:
+                assert time.monotonic() < limit, "the server does not start"
+                time.sleep(0.01)
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded_http, "HEAD_SECONDS", 0.4)
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    """Everything until the server closes."""
+    received = b""
+    try:
+        while piece := connection.recv(65_536):
+            received += piece
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def trickle(connection: socket.socket, head: bytes) -> None:
+    for letter in head:
+        connection.sendall(bytes([letter]))
+        time.sleep(0.02)
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1]) if answer else 0
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: t\r\nX-A: b\r\n", b"\r\n\r\n"]
+)
+def test_a_head_that_does_not_come_is_cut(impatient: None, sent: bytes) -> None:
+    with serving() as port, connect(port) as slow:
+        slow.sendall(sent)
+        began = time.monotonic()
+        assert status_of(rest_of(slow)) == 408
+        assert time.monotonic() - began < 3
+
+
+def test_a_head_that_trickles_is_cut(impatient: None) -> None:
+    with serving() as port, connect(port) as slow:
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):
+            trickle(slow, b"GET / HTTP/1.1\r\n" + b"X-Slow: yes\r\n" * 100)
+        assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("lines", [b"X-Much: " + b"y" * 10_000 + b"\r\n", b"A: b\r\n" * 2_000])
+def test_a_head_without_end_is_refused(lines: bytes) -> None:
+    with serving() as port, connect(port) as greedy:
+        answer = b""
+        try:
+            greedy.sendall(b"GET / HTTP/1.1\r\n")
+            for _ in range(40):
+                greedy.sendall(lines)
+                time.sleep(0.005)
+        except ConnectionError:
+            pass
+        answer = rest_of(greedy)
+        assert status_of(answer) in {431, 0}
+    with serving() as port, connect(port) as fair:
+        fair.sendall(b"GET / HTTP/1.1\r\nHost: t\r\nX-Long: " + b"y" * 8_000 + b"\r\n\r\n")
+        assert status_of(fair.recv(1_000)) == 200
+
+
+def test_a_kept_connection_may_wait_but_not_trickle(impatient: None) -> None:
+    with serving() as port, connect(port) as kept:
+        kept.sendall(HEAD + b"Content-Length: 2\r\n\r\nab")
+        assert b"2 bytes" in kept.recv(1_000)
+        # Longer than a head may take: waiting between requests is another matter.
+        time.sleep(0.8)
+        kept.sendall(HEAD + b"Content-Length: 3\r\n\r\nabc")
+        assert b"3 bytes" in kept.recv(1_000)
+        kept.sendall(b"POST")
+        assert status_of(rest_of(kept)) == 408
+
+
+def test_a_request_may_take_longer_than_its_head(impatient: None) -> None:
+    with serving(patience=5.0) as port, connect(port) as slow:
+        slow.sendall(HEAD + b"Content-Length: 4\r\n\r\nab")
+        time.sleep(0.9)
+        slow.sendall(b"cd")
+        assert b"4 bytes" in slow.recv(1_000)
+
+
+def test_a_body_that_trickles_is_answered_408_and_the_connection_closed() -> None:
+    with serving() as port, connect(port) as slow:
+        slow.sendall(HEAD + b"Content-Length: 1000\r\n\r\nab")
+        answer = rest_of(slow)
+        assert status_of(answer) == 408
+        assert b"body_too_slow" in answer
+
+
+def test_a_body_too_large_is_answered_while_it_is_still_sent() -> None:
+    with serving() as port, connect(port) as large:
+        large.sendall(HEAD + b"Content-Length: 5000000\r\n\r\n")
+        for _ in range(50):
+            large.sendall(b"x" * 100_000)
+        answer = large.recv(10_000)
+        assert status_of(answer) == 413
+        large.sendall(HEAD + b"Content-Length: 2\r\n\r\nab")
+        assert b"2 bytes" in large.recv(10_000)
+
+
+def test_who_announces_a_body_too_large_need_not_send_it() -> None:
+    with serving() as port, connect(port) as polite:
+        polite.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 5000000\r\n\r\n")
+        assert status_of(polite.recv(10_000)) == 413
+
+
+def test_the_rest_of_a_refused_body_is_not_waited_for(impatient: None) -> None:
+    with serving() as port, connect(port) as slow:
+        slow.sendall(HEAD + b"Content-Length: 5000000\r\n\r\n")
+        assert status_of(slow.recv(10_000)) == 413
+        slow.sendall(b"x")
+        began = time.monotonic()
+        assert rest_of(slow) == b""
+        assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    "target",
+    [b"//api/me", b"/api/../x", b"/%2e%2e/x", b"/a%00b", b"/\xff\xfe", b"*", b"http://t/x/../y"],
+)
+def test_an_odd_target_is_refused_without_a_fault(target: bytes) -> None:
+    with serving() as port, connect(port) as odd:
+        odd.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: t\r\n\r\n")
+        answer = odd.recv(10_000)
+        assert status_of(answer) in {400, 404}, answer
+
+
+def test_connections_beyond_the_bound_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded_http, "CONNECTIONS", 3)
+    with serving() as port:
+        held = [connect(port) for _ in range(3)]
+        time.sleep(0.2)
+        with connect(port) as further:
+            assert rest_of(further) == b""
+        held.pop().close()
+        time.sleep(0.2)
+        with connect(port) as next_one:
+            next_one.sendall(b"GET /x HTTP/1.1\r\nHost: t\r\n\r\n")
+            assert status_of(next_one.recv(1_000)) == 200
+        for connection in held:
+            connection.close()
