@@ -13,7 +13,16 @@ from application.account_bans import record_ban_account
 from application.bus import Handler, TakenErrors, Unit
 from application.moderation import is_staff, name_of, record_reject_torrent
 from application.store.private_text import KIND as SUBJECT_KEY
-from domain import comments, moderation, notices, reports, torrents, users
+from domain import (
+    comments,
+    forum_posts,
+    forum_topics,
+    moderation,
+    notices,
+    reports,
+    torrents,
+    users,
+)
 from domain.kernel import Envelope
 from domain.reports import BanDuration, Report, TargetType, Verdict
 
@@ -77,8 +86,7 @@ def handle_file_report(unit: Unit, command: FileReport) -> FiledReport:
     Raises `TargetNotFound`, `AlreadyReported`, and the refusals of `file_report`.
     """
     reporter = unit.actor.account
-    find = _TARGETS.get(command.target_type)
-    target = find(unit, command.target) if find else None
+    target = _TARGETS[command.target_type](unit, command.target)
     if target is None:
         raise reports.TargetNotFound()
     facts = reports.file_report(
@@ -229,10 +237,25 @@ def _comment(unit: Unit, target: UUID) -> _Target | None:
     return _Target(owner=comment.author, torrent=comment.torrent)
 
 
+def _topic(unit: Unit, target: UUID) -> _Target | None:
+    topic = _find(unit, target, forum_topics.evolve)
+    return _Target(owner=topic.author, torrent=None) if topic and not topic.deleted else None
+
+
+def _post(unit: Unit, target: UUID) -> _Target | None:
+    """A post of a topic that is there."""
+    post = _find(unit, target, forum_posts.evolve)
+    if post is None or post.deleted or _topic(unit, post.topic) is None:
+        return None
+    return _Target(owner=post.author, torrent=None)
+
+
 _TARGETS: Final[dict[TargetType, Callable[[Unit, UUID], _Target | None]]] = {
     "user": _user,
     "torrent": _torrent,
     "comment": _comment,
+    "post": _post,
+    "topic": _topic,
 }
 
 HANDLERS: dict[type, Handler] = {

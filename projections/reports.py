@@ -68,8 +68,8 @@ Status = Literal["pending", "resolved", "dismissed", "withdrawn"]
 class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
     """A report with the names it takes to read it; `reason` is None once it was withdrawn.
 
-    `name` is that of the target: the member's, or that of the torrent it is or stands below;
-    `info_hash` is that torrent's. `is_open` says whether the target is there for everybody.
+    `name` is that of the target: the member's, or that of the torrent or forum topic it is or
+    stands below; `info_hash` and `topic` are those. `is_open` says whether the target is there for everybody.
     """
 
     id: UUID
@@ -91,6 +91,7 @@ class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
     ban: str | None
     name: str | None
     info_hash: str | None
+    topic: UUID | None
     is_open: bool
 
 
@@ -238,15 +239,18 @@ _ROWS = sql.SQL(
     SELECT r.id, r.filed, r.reporter, m.username AS reporter_name, r.target_type, r.target,
         r.owner, o.username AS owner_name, r.reason, r.details, r.status, r.created_at,
         r.decided_by, d.username AS decided_by_name, r.decided_at, r.resolution, r.ban,
-        CASE r.target_type WHEN 'user' THEN o.username ELSE t.name END AS name,
-        t.info_hash,
-        CASE r.target_type WHEN 'user' THEN true
-            ELSE coalesce(t.status = 'accepted' AND NOT t.withdrawn, false) END AS is_open
+        CASE r.target_type WHEN 'user' THEN o.username ELSE coalesce(t.name, f.title) END AS name,
+        t.info_hash, f.id AS topic,
+        r.target_type = 'user' OR f.id IS NOT NULL
+            OR coalesce(t.status = 'accepted' AND NOT t.withdrawn, false) AS is_open
     FROM wanted r
     LEFT JOIN users_1.accounts m ON m.id = r.reporter
     LEFT JOIN users_1.accounts o ON o.id = r.owner
     LEFT JOIN users_1.accounts d ON d.id = r.decided_by
     LEFT JOIN torrents_3.torrents t ON t.id = r.torrent
+    LEFT JOIN forum_1.posts p ON r.target_type = 'post' AND p.id = r.target
+    LEFT JOIN forum_1.topics f
+        ON f.id = CASE r.target_type WHEN 'topic' THEN r.target ELSE p.topic END
     ORDER BY r.filed DESC
     """
 )

@@ -240,10 +240,10 @@ def _link(row: ReportRow) -> str | None:
     match row.target_type:
         case "user":
             return f"/users/{row.target}"
-        case "topic":
-            return f"/forum/topics/{row.target}"
-        case "post":
-            return f"/forum/posts/{row.target}"
+        case "topic" if row.topic:
+            return f"/forum/topics/{row.topic}"
+        case "post" if row.topic:
+            return f"/forum/topics/{row.topic}#post-{row.target}"
         case "comment" if row.info_hash:
             return f"/torrents/{row.info_hash}#comment-{row.target}"
         case "torrent" if row.info_hash:

@@ -178,6 +178,35 @@ def test_what_is_not_there_or_hidden_can_not_be_reported(
     filed(alice, "torrent", listed_id)
 
 
+def test_comments_topics_and_posts_are_reported_where_they_stand(
+    api: Api, alice: Browser, bob: Browser, mona: Browser, admin: Browser
+) -> None:
+    info_hash = accepted(mona, bob, "Listed")
+    comment = bob.post(f"/api/torrents/{info_hash}/comments", json={"content": "Rude."}).json()[
+        "id"
+    ]
+    category = admin.post("/api/forum/categories", json={"name": "General"}).json()["id"]
+    started = {"categoryId": category, "title": "A topic", "content": "First."}
+    topic = bob.post("/api/forum/topics", json=started).json()["id"]
+    answer = {"topicId": topic, "content": "Second."}
+    post = bob.post("/api/forum/posts", json=answer).json()["id"]
+    for kind, target in (("comment", comment), ("topic", topic), ("post", post)):
+        filed(alice, kind, target)
+    shown = own(alice)["data"]
+    assert [row["target"] for row in shown] == [
+        {"kind": "post", "name": "A topic", "link": f"/forum/topics/{topic}#post-{post}"},
+        {"kind": "topic", "name": "A topic", "link": f"/forum/topics/{topic}"},
+        {"kind": "comment", "name": "Listed", "link": f"/torrents/{info_hash}#comment-{comment}"},
+    ]
+    assert {row["owner"]["username"] for row in queue(mona)["data"]} == {"bob"}
+    assert mona.delete(f"/api/torrents/comments/{comment}").status_code == 200
+    assert mona.delete(f"/api/forum/topics/{topic}").status_code == 200
+    assert [row["target"]["link"] for row in own(alice)["data"][:2]] == [None, None]
+    for kind, target in (("comment", comment), ("topic", topic), ("post", post)):
+        reply = file(mona, kind, target)
+        assert (reply.status_code, code_of(reply)) == (404, "target_not_found")
+
+
 def test_a_second_report_while_the_first_is_pending_names_the_first(
     api: Api, alice: Browser, bob: Browser, mona: Browser
 ) -> None:
