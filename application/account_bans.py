@@ -8,11 +8,12 @@ from uuid import UUID
 
 import msgspec
 
+from application.address_bans import record_ban_address
 from application.bus import Handler, Unit
 from application.roles import load_role_book
 from application.sessions import last_address_of, record_close_sessions
 from domain import account_bans, address_bans, users
-from domain.address_bans import AddressBan, AddressBans
+from domain.address_bans import AddressBan
 from domain.roles import permissions_of
 
 _REASON_LIMIT: Final = address_bans.REASON_LIMIT
@@ -21,12 +22,14 @@ _REASON_LIMIT: Final = address_bans.REASON_LIMIT
 class BanAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Shut a member out until `until`, None for good; his last known address with him.
 
-    `caller_address` is never banned along.
+    `last_address` is where he was seen last, None where only the vault may know; `caller_address`
+    is never banned along.
     """
 
     account: UUID
     reason: str
     until: datetime | None
+    last_address: str | None = None
     caller_address: str | None = None
 
 
@@ -93,7 +96,7 @@ def handle_end_ban(unit: Unit, command: EndBan) -> None:
 
 def _ban_last_address(unit: Unit, account: users.Account, command: BanAccount) -> None:
     """As long as the member; an address nobody knows, or the caller's own, is let alone."""
-    known = last_address_of(unit.log, account.id)
+    known = command.last_address or last_address_of(unit.log, account.id)
     if known is None:
         return
     try:
@@ -101,18 +104,9 @@ def _ban_last_address(unit: Unit, account: users.Account, command: BanAccount) -
         address_bans.require_not_own(network, command.caller_address)
     except (address_bans.AddressInvalid, address_bans.OwnAddressBan):
         return
-    bucket_id = address_bans.bucket_id(address_bans.spell(network))
-    bucket = unit.load(bucket_id, address_bans.evolve) or AddressBans()
-    if address_bans.spell(network) in bucket.bans:
-        # Banned by hand or with another member: that ban may last longer.
-        return
     reason = f"Banned user: {account.username}. Reason: {command.reason}"[:_REASON_LIMIT]
     ban = AddressBan(reason=reason, until=command.until, automatic=True)
-    unit.record(
-        bucket_id,
-        bucket.version,
-        address_bans.ban_address(bucket, network, ban, author=account.id, now=unit.at),
-    )
+    record_ban_address(unit, network, ban, author=account.id, replaces=False)
 
 
 HANDLERS: dict[type, Handler] = {

@@ -41,18 +41,35 @@ class BannedAddress(msgspec.Struct, frozen=True, kw_only=True):
     ban: AddressBan
 
 
+def record_ban_address(
+    unit: Unit,
+    network: address_bans.Network,
+    ban: AddressBan,
+    *,
+    author: UUID,
+    replaces: bool = True,
+) -> None:
+    """Add the ban to what `unit` saves; unless it `replaces` any, one that outlasts it stays.
+
+    `author` is whose key seals the reason. Raises `BanEndPassed`.
+    """
+    name = address_bans.spell(network)
+    bucket_id = address_bans.bucket_id(name)
+    bucket = unit.load(bucket_id, address_bans.evolve) or AddressBans()
+    kept = bucket.bans.get(name)
+    if kept is not None and not replaces and kept.outlasts(ban, unit.at):
+        return
+    facts = address_bans.ban_address(bucket, network, ban, author=author, now=unit.at)
+    unit.record(bucket_id, bucket.version, facts)
+
+
 def handle_ban_address(unit: Unit, command: BanAddress) -> BannedAddress:
     """Ban it. Raises `AddressInvalid`, `OwnAddressBan`, `BanEndPassed`."""
     network = address_bans.read_network(command.address)
     address_bans.require_not_own(network, command.caller_address)
-    name = address_bans.spell(network)
-    bucket_id = address_bans.bucket_id(name)
-    bucket = unit.load(bucket_id, address_bans.evolve) or AddressBans()
     ban = AddressBan(reason=command.reason, until=command.until, automatic=command.automatic)
-    author = command.subject or unit.actor.account
-    facts = address_bans.ban_address(bucket, network, ban, author=author, now=unit.at)
-    unit.record(bucket_id, bucket.version, facts)
-    return BannedAddress(network=name, ban=ban)
+    record_ban_address(unit, network, ban, author=command.subject or unit.actor.account)
+    return BannedAddress(network=address_bans.spell(network), ban=ban)
 
 
 def handle_unban_address(unit: Unit, command: UnbanAddress) -> bool:

@@ -82,6 +82,12 @@ class AddressBan(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None
     automatic: bool
 
+    def outlasts(self, other: AddressBan, at: datetime) -> bool:
+        """Whether it is in force at `at`, and ends no sooner than the other."""
+        if self.until is None:
+            return True
+        return self.until > at and other.until is not None and self.until >= other.until
+
 
 class AddressBans(msgspec.Struct, frozen=True, kw_only=True):
     """The bans of one bucket by network."""

@@ -42,12 +42,13 @@ def ban_account(
     request: Request,
 ) -> AccountBanReply:
     """Shut a member out, with the address he was last seen at; a ban he has is replaced."""
-    days = body.duration
+    days, seen = body.duration, services.presence.last(account)
     call.dispatch(
         BanAccount(
             account=account,
             reason=body.reason,
             until=call.context.at + timedelta(days=days) if days else None,
+            last_address=seen.address if seen else None,
             caller_address=known_address(request),
         )
     )

@@ -10,6 +10,7 @@ import pytest
 
 from application.account_bans import EndBan
 from application.site import ChangeSettings
+from interfaces.http.models import instant_text
 from projections.access import account_entries
 from projections.users import list_ended_bans
 from tests.kit.accounts import account_id, grant, member
@@ -96,6 +97,45 @@ def test_the_last_address_is_banned_along_and_stays_so(
     assert row["expiresAt"] is not None
     assert unban(mona, account).status_code == 200
     assert len(mona.get("/api/admin/banned-ips").json()["items"]) == 1
+
+
+def test_the_address_of_the_last_request_is_banned_and_not_that_of_the_sign_in(
+    api: Api, alice: Browser, alice_id: UUID, mona: Browser
+) -> None:
+    api.clock.ahead = timedelta(hours=1)
+    moved = Browser(api.app, address="203.0.113.8")
+    moved.client.cookies.update(alice.client.cookies)
+    assert moved.get("/api/me").status_code == 200
+    assert ban(mona, alice_id).status_code == 200
+    (row,) = mona.get("/api/admin/banned-ips").json()["items"]
+    assert row["ip"] == "203.0.113.8"
+
+
+@pytest.mark.parametrize(
+    ("before", "days", "replaced"),
+    [(None, None, False), (1, None, True), (1, 7, True), (30, 7, False), (-1, 7, True)],
+)
+def test_an_address_ban_that_ends_sooner_gives_way_to_the_members(
+    api: Api,
+    alice_id: UUID,
+    mona: Browser,
+    before: int | None,
+    days: int | None,
+    *,
+    replaced: bool,
+) -> None:
+    address = "203.0.113.8"
+    body: dict[str, Any] = {"ip": address, "reason": "by hand"}
+    if before is not None:
+        body["expiresAt"] = instant_text(api.clock() + timedelta(days=abs(before)))
+    moved = Browser(api.app, address=address)
+    assert moved.log_in("alice").status_code == 200
+    assert mona.post("/api/admin/banned-ips", json=body).status_code == 200
+    if before == -1:
+        api.clock.ahead = timedelta(days=2)
+    assert ban(mona, alice_id, **({"duration": days} if days else {})).status_code == 200
+    (row,) = mona.get("/api/admin/banned-ips").json()["items"]
+    assert row["automatic"] is replaced
 
 
 def test_nobody_bans_his_own_address_along(api: Api, admin: Browser) -> None:

@@ -136,3 +136,26 @@ def test_sensible_client_lists_pass() -> None:
     for text in ("", "-TR, -qB, -lt, -LT, -DE, A2-1-36-0-, -XX0100-, M7-4-2--"):
         assert client_list_fault(text) is None
         assert SETTINGS["allowedClients"].fault(text) is None
+
+
+@pytest.mark.parametrize(
+    ("kept", "new", "stays"),
+    [
+        (None, None, True),
+        (None, 1, True),
+        (1, None, False),
+        (2, 1, True),
+        (1, 1, True),
+        (1, 2, False),
+        (0, 1, False),
+        (-1, -2, False),
+    ],
+)
+def test_a_ban_outlasts_another_while_it_is_in_force(
+    kept: int | None, new: int | None, *, stays: bool
+) -> None:
+    def ending(days: int | None) -> AddressBan:
+        until = None if days is None else A_TIME + timedelta(days=days)
+        return AddressBan(reason="spam", until=until, automatic=False)
+
+    assert ending(kept).outlasts(ending(new), A_TIME) is stays
