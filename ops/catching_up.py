@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from psycopg import Connection
@@ -14,10 +15,10 @@ from projections.rebuild import Progress
 from projections.registry import ALL
 
 
-def bring_up_to_date(conn: Connection[Any], log: EventLogPort) -> dict[str, Pause]:
+def bring_up_to_date(connect: Callable[[], Connection[Any]], log: EventLogPort) -> dict[str, Pause]:
     """Fold what is recorded, and let the planner know; why each read model ended where it is.
 
-    `conn` is in autocommit.
+    `connect` gives connections in autocommit.
     """
     line = ProgressLine()
 
@@ -25,9 +26,10 @@ def bring_up_to_date(conn: Connection[Any], log: EventLogPort) -> dict[str, Paus
         line.show(f"{name}: {progress.position:,} of {progress.head:,}, {progress.rate:,.0f}/s")
 
     try:
-        ended = catch_up(conn, log, ALL, report=report)
+        ended = catch_up(connect, log, ALL, report=report)
         line.show("counting the tables …")
-        analyze(conn, ALL)
+        with connect() as conn:
+            analyze(conn, ALL)
     finally:
         line.done()
     return ended

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
+import psycopg
 import typer
 
 from application.access import Passkeys
@@ -66,9 +68,8 @@ def command(
                 return
             print(f"{opened.heading.name} is imported: {facts} facts.")
             if fold:
-                with base.reads.connection() as conn:
-                    conn.autocommit = True
-                    bring_up_to_date(conn, base.log)
+                connect = partial(psycopg.connect, urls.app_url, autocommit=True)
+                bring_up_to_date(connect, base.log)
     finally:
         line.done()
         opened.close()

@@ -47,8 +47,8 @@ def list_projections() -> None:
 @app.command("catch-up")
 def catch_up_projections() -> None:
     """Bring every read model to the log's head in large steps, sooner than the workers would."""
-    with auditing() as audit, audit.connect() as conn:
-        ended = bring_up_to_date(conn, audit.log)
+    with auditing() as audit:
+        ended = bring_up_to_date(audit.connect, audit.log)
     behind = [f"{name} ({pause.value})" for name, pause in ended.items() if pause is not IDLE]
     if behind:
         raise CatchUpFailed(f"Not at the head: {', '.join(behind)}.")
