@@ -1,4 +1,9 @@
-"""Lists of torrents: the catalogue with its filters and sorts, and the moderation queue."""
+"""Lists of torrents: the catalogue with its filters and sorts, and the moderation queue.
+
+Every list chooses its keys first, from one index in order, and decorates the rows of the page
+then. What no index gives in order is looked for without an order first, up to `COUNTED` matches:
+so few are sorted in no time, and of more the ordered walk meets the first ones soon.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +13,18 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
-from psycopg import sql
+import psycopg
 from psycopg.rows import class_row, tuple_row
 
+from domain.errors import Unavailable
+from projections import torrent_keys
 from projections.engine import Connection
-from projections.search_text import fold_text
 
-Sort = Literal["recent", "name", "size", "seeders", "leechers", "completed"]
+Sort = Literal["recent", "name", "size", "seeders", "leechers", "completed", "comments"]
 COUNTED = 2_000
 """Matches of a free filter are counted exactly up to here, then "at least" (design, section 9)."""
-TERMS = 8
-"""Words of a search that count; the rest of a pasted text narrows nothing further."""
-
-_SORT_KEYS: Mapping[Sort, sql.SQL] = {
-    "recent": sql.SQL("t.listed"),
-    "name": sql.SQL("t.name"),
-    "size": sql.SQL("t.size"),
-    "seeders": sql.SQL("coalesce(l.seeders, 0)"),
-    "leechers": sql.SQL("coalesce(l.leechers, 0)"),
-    "completed": sql.SQL("coalesce(c.snatches, 0)"),
-}
+LONGEST_SEARCH = "2s"
+"""No search may keep the database longer than this (issue "catalogue")."""
 CURSOR_KINDS: Mapping[Sort, tuple[type, ...]] = {
     "recent": (int, int),
     "name": (str, int),
@@ -35,8 +32,16 @@ CURSOR_KINDS: Mapping[Sort, tuple[type, ...]] = {
     "seeders": (int, int),
     "leechers": (int, int),
     "completed": (int, int),
+    "comments": (int, int),
 }
 """Types of the two values in a cursor: the sort key, and `listed` to break ties."""
+
+
+class SearchTooSlow(Unavailable):
+    """The search took too long and was given up."""
+
+    code = "search_too_slow"
+    message = "This search takes too long; ask for something rarer."
 
 
 class Viewer(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,24 +54,49 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
 class Browse(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of the catalogue.
 
-    `categories` are ids any of which will do, None for all; `uploader` narrows to the uploads
-    of one member. `search` is free text, or an info
-    hash. `after` holds the last row's sort key and `listed`; `offset` counts rows to skip.
+    `categories` are ids any of which will do, None for all, `without` ids none of which will;
+    `uploader` narrows to the uploads of one member. `search` is free text, or an info hash.
+    Each of the `tags` (slugs) must be there. `imdb`, `tmdb` and `tvdb` are ids any of which will
+    do. `after` holds the last row's sort key and `listed`; `offset` counts rows to skip.
     """
 
     viewer: Viewer
     categories: Sequence[UUID] | None = None
+    without: Sequence[UUID] = ()
     uploader: UUID | None = None
     search: str | None = None
+    tags: Sequence[str] = ()
+    imdb: Sequence[str] = ()
+    tmdb: Sequence[str] = ()
+    tvdb: Sequence[str] = ()
     sort: Sort = "recent"
     descending: bool = True
     limit: int = 20
     offset: int = 0
     after: tuple[str | int, ...] | None = None
 
+    @property
+    def is_one_tag(self) -> bool:
+        """Whether one tag is all that is asked for, in an order and a number we keep."""
+        others = (self.categories, self.uploader, self.search)
+        return (
+            len(self.tags) == 1
+            and self.sort == "recent"
+            and all(each is None for each in others)
+            and not (self.without or self.imdb or self.tmdb or self.tvdb)
+        )
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the filters are such that no index gives their rows in order."""
+        return bool(self.search is not None or self.tags or self.imdb or self.tmdb or self.tvdb)
+
 
 class ListedTorrent(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of a list. `listed` is the log position "recent" orders by; sizes are bytes."""
+    """One row of a list. `listed` is the log position "recent" orders by; sizes are bytes.
+
+    `favorited` is whether it is a favourite of the viewer.
+    """
 
     id: UUID
     listed: int
@@ -86,10 +116,14 @@ class ListedTorrent(msgspec.Struct, frozen=True, kw_only=True):
     imdb: str | None
     tmdb: str | None
     tvdb: str | None
+    igdb: str | None
+    openlibrary: str | None
     tags: list[str]
     seeders: int
     leechers: int
     completed: int
+    comments: int
+    favorited: bool
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -99,84 +133,73 @@ class Total(msgspec.Struct, frozen=True):
     exact: bool
 
 
-_ROWS = sql.SQL(
+_ROWS = """
+SELECT t.id, t.listed, t.info_hash, t.info_hash_v2, t.name, t.size, t.file_count, t.category,
+       t.uploader, u.username AS uploader_name, t.status, t.created_at, t.moderator,
+       m.username AS moderator_name, t.moderated_at, t.imdb, t.tmdb, t.tvdb, t.igdb,
+       t.openlibrary, t.tags, f.seeders, f.leechers, f.completed, f.comments,
+       EXISTS (
+           SELECT FROM favorites_1.favorites v
+           WHERE v.member = %(viewer)s::uuid AND v.torrent = t.id
+       ) AS favorited
+FROM torrents_3.torrents t
+JOIN torrents_3.figures f ON f.number = t.number
+LEFT JOIN users_1.accounts u ON u.id = t.uploader
+LEFT JOIN users_1.accounts m ON m.id = t.moderator
+WHERE t.number = ANY(ARRAY({keys}))
+ORDER BY {order}
+"""
+# The array hides the limit from the outer plan, which else guesses a tenth of the table.
+
+
+def browse_torrents(conn: Connection, browse: Browse) -> tuple[list[ListedTorrent], Total]:
+    """One page of the catalogue, and how many torrents match. Raises `SearchTooSlow`.
+
+    In the caller's transaction, whose settings it may change.
     """
-    SELECT t.id, t.listed, t.info_hash, t.info_hash_v2, t.name, t.size, t.file_count, t.category,
-           t.uploader, u.username AS uploader_name, t.status, t.created_at, t.moderator,
-           m.username AS moderator_name, t.moderated_at, t.imdb, t.tmdb, t.tvdb, t.tags,
-           coalesce(l.seeders, 0) AS seeders, coalesce(l.leechers, 0) AS leechers,
-           coalesce(c.snatches, 0) AS completed
-    FROM torrents_3.torrents t
-    LEFT JOIN users_1.accounts u ON u.id = t.uploader
-    LEFT JOIN users_1.accounts m ON m.id = t.moderator
-    LEFT JOIN accounting_1.torrent_live l ON l.torrent = t.number
-    LEFT JOIN accounting_1.torrent_totals c ON c.torrent = t.number
-    WHERE t.id = ANY(ARRAY({keys}))
-    ORDER BY {order}
-    """
-)
-# The keys come first, from one index, and only the rows of the page are decorated: the array
-# hides the limit from the outer plan, which else guesses a tenth of the table.
-
-_JOINS = {
-    "search": sql.SQL(" JOIN torrents_3.search_names s ON s.torrent = t.id"),
-    "live": sql.SQL(" LEFT JOIN accounting_1.torrent_live l ON l.torrent = t.number"),
-    "totals": sql.SQL(" LEFT JOIN accounting_1.torrent_totals c ON c.torrent = t.number"),
-}
-
-
-_ARM = sql.SQL(
-    "(SELECT t.id, {key} AS key, t.listed FROM torrents_3.torrents t{joins}"
-    " WHERE {conditions} ORDER BY {order} LIMIT %(reach)s)"
-)
+    if not browse.is_free:
+        return _walk(conn, browse), count_torrents(conn, browse)
+    try:
+        _limit_search(conn)
+        if browse.tags:
+            counts = _count_tags(conn, browse.tags)
+            if len(counts) < len(set(browse.tags)):
+                return [], Total(0, exact=True)
+            # The rarest comes first: it leads the walk.
+            browse = msgspec.structs.replace(browse, tags=sorted(counts, key=counts.__getitem__))
+            if browse.is_one_tag:
+                total = counts[browse.tags[0]] + _count_hidden_tagged(conn, browse)
+                return _walk(conn, browse), Total(total, exact=True)
+        found = _probe(conn, browse)
+        if len(found) <= COUNTED:
+            rows = _list_found(conn, browse, found) if found else []
+            return rows, Total(len(found), exact=True)
+        return _walk(conn, browse), Total(COUNTED, exact=False)
+    except psycopg.errors.QueryCanceled:
+        raise SearchTooSlow(retry_after=5) from None
 
 
 def list_torrents(conn: Connection, browse: Browse) -> list[ListedTorrent]:
     """One page of the catalogue."""
-    values: dict[str, Any] = {
-        "limit": browse.limit,
-        "offset": browse.offset,
-        "reach": browse.limit + browse.offset,
-        "viewer": browse.viewer.account,
-    }
-    key = _SORT_KEYS[browse.sort]
-    direction = sql.SQL("DESC" if browse.descending else "ASC")
-    order = sql.SQL("{key} {direction}, t.listed {direction}").format(key=key, direction=direction)
-    matches = [*_conditions(browse, values), *_after(browse, values)]
-    # Each arm reads one index in order; a member's own hidden rows would spoil the first.
-    arms = [
-        _ARM.format(
-            key=key,
-            joins=_joins(browse),
-            conditions=sql.SQL(" AND ").join([seen, *matches]),
-            order=order,
-        )
-        for seen in _seen(browse.viewer)
-    ]
-    keys = sql.SQL(
-        "SELECT id FROM ({arms}) a ORDER BY key {direction}, listed {direction}"
-        " LIMIT %(limit)s OFFSET %(offset)s"
-    ).format(arms=sql.SQL(" UNION ALL ").join(arms), direction=direction)
-    statement = _ROWS.format(keys=keys, order=order)
-    with conn.cursor(row_factory=class_row(ListedTorrent)) as cursor:
-        return cursor.execute(statement, values).fetchall()
+    if browse.is_free:
+        return browse_torrents(conn, browse)[0]
+    return _walk(conn, browse)
 
 
 def count_torrents(conn: Connection, browse: Browse) -> Total:
-    """How many torrents match: from counters, or counted up to `COUNTED` under a search or of
-    one uploader.
-    """
-    if browse.search is None and browse.uploader is None:
-        return Total(_counted(conn, browse), exact=True)
-    values: dict[str, Any] = {"limit": COUNTED + 1, "viewer": browse.viewer.account}
-    matches = _conditions(browse, values)
-    seen = sql.SQL("({})").format(sql.SQL(") OR (").join(_seen(browse.viewer)))
-    statement = sql.SQL(
-        "SELECT count(*) FROM (SELECT FROM torrents_3.torrents t{joins}"
-        " WHERE ({seen}) AND {matches} LIMIT %(limit)s) matches"
-    ).format(joins=_search_join(browse), seen=seen, matches=sql.SQL(" AND ").join(matches))
-    found = _number(conn, statement, values)
-    return Total(min(found, COUNTED), exact=found <= COUNTED)
+    """How many torrents match: from counters, or counted up to `COUNTED`."""
+    if browse.is_free:
+        return browse_torrents(conn, browse)[1]
+    if browse.uploader is not None:
+        found = len(_probe(conn, browse))
+        return Total(min(found, COUNTED), exact=found <= COUNTED)
+    values = {
+        "categories": None if browse.categories is None else list(browse.categories),
+        "without": list(browse.without),
+        "is_staff": browse.viewer.is_staff,
+        "viewer": browse.viewer.account,
+    }
+    return Total(_number(conn, _COUNT, values), exact=True)
 
 
 def sort_key(row: ListedTorrent, sort: Sort) -> str | int:
@@ -188,6 +211,7 @@ def sort_key(row: ListedTorrent, sort: Sort) -> str | int:
         "seeders": row.seeders,
         "leechers": row.leechers,
         "completed": row.completed,
+        "comments": row.comments,
     }
     return by[sort]
 
@@ -196,118 +220,120 @@ def list_pending_torrents(
     conn: Connection, *, status: str | None, limit: int, offset: int
 ) -> list[ListedTorrent]:
     """Torrents that are not accepted, newest first; `status` narrows to one state."""
-    keys = sql.SQL(
-        """
-        SELECT t.id FROM torrents_3.torrents t
+    keys = """
+        SELECT t.number FROM torrents_3.torrents t
         WHERE t.status <> 'accepted' AND NOT t.withdrawn
           AND (%(status)s::text IS NULL OR t.status = %(status)s)
         ORDER BY t.listed DESC LIMIT %(limit)s OFFSET %(offset)s
-        """
+    """
+    values = {"status": status, "limit": limit, "offset": offset, "viewer": None}
+    return _rows(conn, keys, "t.listed DESC", values, prepare=None)
+
+
+def _limit_search(conn: Connection) -> None:
+    """To the end of the transaction: no statement for ever, and plans for the words asked."""
+    conn.execute(
+        "SELECT set_config('statement_timeout', %s, true),"
+        " set_config('plan_cache_mode', 'force_custom_plan', true)",
+        [LONGEST_SEARCH],
     )
-    statement = _ROWS.format(keys=keys, order=sql.SQL("t.listed DESC"))
-    values = {"status": status, "limit": limit, "offset": offset}
-    with conn.cursor(row_factory=class_row(ListedTorrent)) as cursor:
-        return cursor.execute(statement, values).fetchall()
 
 
-def _joins(browse: Browse) -> sql.Composed:
-    wanted = [_search_join(browse)]
-    if browse.sort in {"seeders", "leechers"}:
-        wanted.append(_JOINS["live"])
-    if browse.sort == "completed":
-        wanted.append(_JOINS["totals"])
-    return sql.SQL("").join(wanted)
+def _values(browse: Browse) -> dict[str, Any]:
+    return {
+        "viewer": browse.viewer.account,
+        "limit": browse.limit,
+        "offset": browse.offset,
+        "reach": browse.limit + browse.offset,
+        "uploader": browse.uploader,
+        "without": list(browse.without),
+        "categories": list(browse.categories or ()),
+        "tags": list(browse.tags),
+        "first_tag": browse.tags[0] if browse.tags else None,
+        "imdb": list(browse.imdb),
+        "tmdb": list(browse.tmdb),
+        "tvdb": list(browse.tvdb),
+    }
 
 
-def _search_join(browse: Browse) -> sql.SQL:
-    return sql.SQL("") if browse.search is None else _JOINS["search"]
-
-
-def _seen(viewer: Viewer) -> list[sql.SQL]:
-    """Rows a viewer may see, as conditions that exclude each other."""
-    if viewer.is_staff:
-        return [sql.SQL("true")]
-    listed = sql.SQL("t.status = 'accepted'")
-    own = sql.SQL("t.status <> 'accepted' AND t.uploader = %(viewer)s")
-    return [listed, own] if viewer.account else [listed]
-
-
-def _conditions(browse: Browse, values: dict[str, Any]) -> list[sql.Composable]:
-    """What a row must be like; puts the values it names into `values`."""
-    conditions: list[sql.Composable] = [sql.SQL("NOT t.withdrawn")]
-    if browse.categories is not None:
-        values["categories"] = list(browse.categories)
-        conditions.append(sql.SQL("t.category = ANY(%(categories)s::uuid[])"))
-    if browse.uploader is not None:
-        values["uploader"] = browse.uploader
-        conditions.append(sql.SQL("t.uploader = %(uploader)s"))
-    if browse.search is not None:
-        conditions.extend(_search_conditions(browse.search, values))
-    return conditions
-
-
-def _after(browse: Browse, values: dict[str, Any]) -> list[sql.Composable]:
-    """The rows behind the cursor, in the order of the list."""
-    if browse.after is None:
-        return []
-    values["after_key"], values["after_listed"] = browse.after
-    return [
-        sql.SQL("({key}, t.listed) {sign} (%(after_key)s, %(after_listed)s)").format(
-            key=_SORT_KEYS[browse.sort], sign=sql.SQL("<" if browse.descending else ">")
-        )
-    ]
-
-
-def _search_conditions(search: str, values: dict[str, Any]) -> list[sql.Composable]:
-    wanted = search.strip().lower()
-    if len(wanted) in {40, 64} and all(digit in "0123456789abcdef" for digit in wanted):
-        values["hash"] = wanted
-        return [
-            sql.SQL(
-                "(t.info_hash = left(%(hash)s, 40) OR left(t.info_hash_v2, 40) = left(%(hash)s, 40))"
-            )
-        ]
-    terms = fold_text(search).split()[:TERMS]
-    conditions: list[sql.Composable] = []
-    for number, term in enumerate(terms):
-        # Folded text has no wildcard characters, so nothing is left to escape.
-        values[f"term{number}"] = f"%{term}%"
-        conditions.append(sql.SQL("s.folded LIKE {}").format(sql.Placeholder(f"term{number}")))
-    return conditions
-
-
-def _counted(conn: Connection, browse: Browse) -> int:
-    """The sum of counter rows, and of a member's own rows that only he sees."""
-    values: dict[str, Any] = {"categories": None}
-    if browse.categories is not None:
-        values["categories"] = list(browse.categories)
-    total = _number(
+def _walk(conn: Connection, browse: Browse) -> list[ListedTorrent]:
+    values = _values(browse)
+    wanted = torrent_keys.wanted(browse, values)
+    return _rows(
         conn,
-        sql.SQL(
-            """
-            SELECT coalesce(sum(torrents), 0)::bigint FROM torrents_3.counts
-            WHERE (%(categories)s::uuid[] IS NULL OR category = ANY(%(categories)s::uuid[]))
-              AND (%(staff)s OR status = 'accepted')
-            """
-        ),
-        {**values, "staff": browse.viewer.is_staff},
-    )
-    if browse.viewer.is_staff or browse.viewer.account is None:
-        return total
-    return total + _number(
-        conn,
-        sql.SQL(
-            """
-            SELECT count(*) FROM torrents_3.torrents
-            WHERE uploader = %(viewer)s AND status <> 'accepted' AND NOT withdrawn
-              AND (%(categories)s::uuid[] IS NULL OR category = ANY(%(categories)s::uuid[]))
-            """
-        ),
-        {**values, "viewer": browse.viewer.account},
+        torrent_keys.walk(wanted),
+        torrent_keys.order(wanted),
+        values,
+        prepare=not browse.is_free,
     )
 
 
-def _number(conn: Connection, statement: sql.SQL | sql.Composed, values: Mapping[str, Any]) -> int:
+def _probe(conn: Connection, browse: Browse) -> list[int]:
+    """Numbers of matches in no order: all, or one more than are counted."""
+    values = _values(browse)
+    statement = torrent_keys.probe(torrent_keys.wanted(browse, values))
+    values["most"] = COUNTED + 1
     with conn.cursor(row_factory=tuple_row) as cursor:
-        row = cursor.execute(statement, values).fetchone()
+        return [row[0] for row in cursor.execute(statement.encode(), values).fetchall()]
+
+
+def _list_found(conn: Connection, browse: Browse, found: list[int]) -> list[ListedTorrent]:
+    values = _values(browse)
+    wanted = torrent_keys.wanted(browse, values)
+    values["found"] = found
+    return _rows(
+        conn, torrent_keys.sort_found(wanted), torrent_keys.order(wanted), values, prepare=False
+    )
+
+
+def _rows(
+    conn: Connection, keys: str, order: str, values: Mapping[str, Any], *, prepare: bool | None
+) -> list[ListedTorrent]:
+    statement = _ROWS.format(keys=keys, order=order)
+    with conn.cursor(row_factory=class_row(ListedTorrent)) as cursor:
+        return cursor.execute(statement.encode(), values, prepare=prepare).fetchall()
+
+
+def _count_tags(conn: Connection, tags: Sequence[str]) -> dict[str, int]:
+    """How many shown torrents bear each of these tags, as far as they exist."""
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        rows = cursor.execute(
+            "SELECT slug, torrents FROM tags_1.tags WHERE slug = ANY(%s::text[])", [list(tags)]
+        ).fetchall()
+    return {slug: int(torrents) for slug, torrents in rows}
+
+
+def _count_hidden_tagged(conn: Connection, browse: Browse) -> int:
+    if browse.viewer.account is None:
+        return 0
+    return _number(
+        conn,
+        """
+        SELECT count(*) FROM torrents_3.torrents
+        WHERE status <> 'accepted' AND NOT withdrawn AND tag_slugs @> %(tags)s::text[]
+          AND (%(is_staff)s OR uploader = %(viewer)s)
+        """,
+        {**_values(browse), "is_staff": browse.viewer.is_staff},
+    )
+
+
+_COUNT = """
+SELECT (
+    SELECT coalesce(sum(torrents), 0)::bigint FROM torrents_3.counts
+    WHERE (%(categories)s::uuid[] IS NULL OR category = ANY(%(categories)s::uuid[]))
+      AND category <> ALL(%(without)s::uuid[])
+      AND (%(is_staff)s OR status = 'accepted')
+) + CASE WHEN %(is_staff)s OR %(viewer)s::uuid IS NULL THEN 0 ELSE (
+    SELECT count(*) FROM torrents_3.torrents
+    WHERE uploader = %(viewer)s AND status <> 'accepted' AND NOT withdrawn
+      AND (%(categories)s::uuid[] IS NULL OR category = ANY(%(categories)s::uuid[]))
+      AND (category IS NULL OR category <> ALL(%(without)s::uuid[]))
+) END
+"""
+# Counters of the accepted, and of a member's own that only he sees.
+
+
+def _number(conn: Connection, statement: str, values: Mapping[str, Any]) -> int:
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(statement.encode(), values, prepare=True).fetchone()
     return int(row[0]) if row else 0

@@ -55,7 +55,10 @@ class SwarmReply(Reply):
 
 
 class TorrentReply(Reply):
-    """A torrent in a list. `size` is in bytes, hashes are hex; v2 hashes have 64 digits."""
+    """A torrent in a list. `size` is in bytes, hashes are hex; v2 hashes have 64 digits.
+
+    `viewerFavorited` is whether it is one of the caller's favourites.
+    """
 
     id: UUID
     info_hash: str
@@ -76,8 +79,12 @@ class TorrentReply(Reply):
     imdb_id: str | None
     tmdb_id: str | None
     tvdb_id: str | None
+    igdb_id: str | None
+    openlibrary_id: str | None
     tags: list[TagRefReply]
     stats: SwarmReply
+    comment_count: int
+    viewer_favorited: bool
 
 
 def viewer_of(actor: Actor | None) -> Viewer:
@@ -151,8 +158,12 @@ def torrent_fields(row: ListedTorrent | TorrentRow, categories: Categories) -> d
         "imdb_id": row.imdb,
         "tmdb_id": row.tmdb,
         "tvdb_id": row.tvdb,
+        "igdb_id": row.igdb,
+        "openlibrary_id": row.openlibrary,
         "tags": _tag_refs(row.tags),
         "stats": SwarmReply(seeders=row.seeders, leechers=row.leechers, completed=row.completed),
+        "comment_count": row.comments,
+        "viewer_favorited": isinstance(row, ListedTorrent) and row.favorited,
     }
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
+from psycopg import Connection
 
+from application.bus import Actor
 from application.torrent_files import torrent_file_name
 from domain.errors import NotFound, Unauthenticated, Unavailable
-from domain.taxonomy import SLUG_LENGTH
+from domain.media_ids import parse_media_ids
+from domain.taxonomy import SLUG_LENGTH, slugify
+from interfaces.http.comments import CommentReply
 from interfaces.http.deps import MaybeSignedIn, Reads, Services, SignedIn
 from interfaces.http.errors import refusals
-from interfaces.http.models import Reply
+from interfaces.http.models import Reply, instant_text
 from interfaces.http.paging import (
     BadCursor,
     Page,
@@ -23,34 +27,43 @@ from interfaces.http.paging import (
     read_cursor,
     write_cursor,
 )
+from interfaces.http.torrent_json import (
+    CommentJson,
+    ContentFileJson,
+    MemberRefJson,
+    PaginationJson,
+    TorrentDetailJson,
+    TorrentPageJson,
+    json_fields,
+    json_response,
+    torrent_json,
+)
 from interfaces.http.torrent_replies import (
     TorrentReply,
-    categories_by_id,
     magnet_link,
-    require_open_catalogue,
-    torrent_fields,
-    torrent_reply,
     viewer_of,
     visible_torrent,
 )
-from projections import torrent_lists
 from projections.access import find_passkey_state
-from projections.taxonomy import category_branch
+from projections.catalogue_views import CatalogueView, CategoryTrees, read_view
+from projections.comments import CommentRow, list_comments
+from projections.favorites import is_favorite
 from projections.torrent_lists import (
     CURSOR_KINDS,
     Browse,
     ListedTorrent,
     Sort,
     Total,
-    Viewer,
-    count_torrents,
+    browse_torrents,
     sort_key,
 )
 
 router = APIRouter(tags=["Torrents"])
 
+COMMENTS_SHOWN = 20
+"""Comments on a torrent's page; the rest by `GET /api/torrents/:hash/comments`."""
 SortWord = Literal[
-    "recent", "newest", "uploaded", "name", "size", "seeders", "leechers", "completed"
+    "recent", "newest", "uploaded", "name", "size", "seeders", "leechers", "completed", "comments"
 ]
 _SORTS: dict[str, Sort] = {"newest": "recent", "uploaded": "recent"}
 """Other words for a sort."""
@@ -64,15 +77,33 @@ class ContentFileReply(Reply):
 
 
 class TorrentDetailReply(TorrentReply):
-    """A torrent's page. `files` are the first 1,000 of `fileCount`."""
+    """A torrent's page. `files` are the first 1,000 of `fileCount`.
+
+    `comments` are the newest 20 of `commentCount`.
+    """
 
     description: str
-    igdb_id: str | None
-    openlibrary_id: str | None
     piece_length: int
     files: list[ContentFileReply]
     nfo: str | None
     magnet_link: str
+    comments: list[CommentReply]
+
+
+class GatedCategoryReply(Reply):
+    """The category that keeps a torrent's page shut."""
+
+    id: UUID
+    name: str
+    slug: str
+
+
+class GatedTorrentReply(Reply):
+    """Instead of the page of a torrent with adult content, for who did not ask for such."""
+
+    gated_adult: Literal[True] = True
+    info_hash: str
+    category: GatedCategoryReply
 
 
 class AccountNotReady(Unavailable):
@@ -96,10 +127,18 @@ class BrowseQuery:
         category_id: Annotated[
             str | None, Query(alias="categoryId", max_length=SLUG_LENGTH)
         ] = None,
+        tags: Annotated[
+            str | None,
+            Query(max_length=400, description="Slugs with commas between; each must be there."),
+        ] = None,
+        tag: Annotated[str | None, Query(max_length=400)] = None,
         q: Annotated[
             str | None, Query(max_length=255, description="Words of the name, or an info hash.")
         ] = None,
         search: Annotated[str | None, Query(max_length=255)] = None,
+        imdbid: Annotated[str | None, Query(max_length=300)] = None,
+        tmdbid: Annotated[str | None, Query(max_length=300)] = None,
+        tvdbid: Annotated[str | None, Query(max_length=300)] = None,
         sort: SortWord | None = None,
         sort_by: Annotated[SortWord | None, Query(alias="sortBy")] = None,
         order: Literal["asc", "desc"] | None = None,
@@ -111,7 +150,9 @@ class BrowseQuery:
         self.page = page
         self.limit = limit
         self.category = category or category_id
+        self.tags = _slugs(tags or tag or "")
         self.search = (q or search or "").replace("\0", " ").strip() or None
+        self.media = parse_media_ids(imdb=imdbid, tmdb=tmdbid, tvdb=tvdbid)
         self.sort: Sort = _SORTS.get(word) or word  # type: ignore[assignment]
         self.descending = order != "asc"
         self.after = after
@@ -130,68 +171,150 @@ class BrowseQuery:
         return write_cursor(self.sort, int(self.descending), sort_key(row, self.sort), row.listed)
 
 
-@router.get("/api/torrents", responses=refusals(Unauthenticated))
+def _slugs(words: str) -> tuple[str, ...]:
+    """The tags named; what is no tag's name at all stays, and is then found nowhere."""
+    named = [word.strip() for word in words.replace("\0", " ").split(",")]
+    return tuple(dict.fromkeys(slugify(word) or "-" for word in named if word))
+
+
+def _tmdb_forms(tmdb: str | None) -> tuple[str, ...]:
+    """How uploads may spell the id: whoever gave only the number meant either kind."""
+    if tmdb is None:
+        return ()
+    kind, _, number = tmdb.rpartition("/")
+    kinds = (f"{kind}/",) if kind else ("movie/", "tv/")
+    return (number, *(f"{each}{number}" for each in kinds))
+
+
+def _trees_of(request: Request) -> CategoryTrees:
+    state = request.app.state
+    if not hasattr(state, "category_trees"):
+        state.category_trees = CategoryTrees()
+    return cast("CategoryTrees", state.category_trees)
+
+
+Trees = Annotated[CategoryTrees, Depends(_trees_of)]
+
+
+def open_view(conn: Connection, trees: CategoryTrees, caller: Actor | None) -> CatalogueView:
+    """The catalogue as the caller sees it. Raises `Unauthenticated` where it is for members."""
+    view = read_view(conn, trees, caller.account if caller else None)
+    if view.members_only and caller is None:
+        raise Unauthenticated()
+    return view
+
+
+@router.get(
+    "/api/torrents",
+    response_class=Response,
+    responses={200: {"model": Page[TorrentReply]}, **refusals(Unauthenticated)},
+)
 def list_torrents(
-    asked: Annotated[BrowseQuery, Depends()], caller: MaybeSignedIn, reads: Reads
-) -> Page[TorrentReply]:
-    """Browse torrents: accepted ones, one's own besides, and all of them for staff."""
-    with reads.connection() as connection:
-        require_open_catalogue(connection, caller)
-        branch = category_branch(connection, asked.category) if asked.category else None
-        browse = _browse(asked, viewer_of(caller), branch)
-        empty = branch == []
-        total = Total(0, exact=True) if empty else count_torrents(connection, browse)
-        rows = [] if empty else torrent_lists.list_torrents(connection, browse)
-        categories = categories_by_id(connection)
-    shown = rows[: asked.limit]
-    return Page[TorrentReply](
-        data=[torrent_reply(row, categories) for row in shown],
-        pagination=pagination(asked.page, asked.limit, total.count, exact=total.exact),
-        next_cursor=asked.cursor(shown[-1]) if len(rows) > asked.limit else None,
-    )
+    asked: Annotated[BrowseQuery, Depends()], caller: MaybeSignedIn, reads: Reads, trees: Trees
+) -> Response:
+    """Browse torrents: accepted ones, one's own besides, and all of them for staff.
 
-
-def _browse(asked: BrowseQuery, viewer: Viewer, branch: list[UUID] | None) -> Browse:
+    Those of adult categories only where the caller's profile asks for them. A page whose
+    `totalExact` is false has at least `total` matches.
+    """
     after = asked.keys()
-    return Browse(
-        viewer=viewer,
-        categories=branch,
-        search=asked.search,
-        sort=asked.sort,
-        descending=asked.descending,
-        # One more than shown tells whether there is a next page.
-        limit=asked.limit + 1,
-        offset=0 if after else offset_of(asked.page, asked.limit),
-        after=after,
+    with reads.connection() as connection:
+        view = open_view(connection, trees, caller)
+        branch = view.categories.branch(asked.category) if asked.category else None
+        browse = Browse(
+            viewer=viewer_of(caller),
+            categories=branch,
+            without=() if view.shows_adult else sorted(view.categories.adult),
+            search=asked.search,
+            tags=asked.tags,
+            imdb=(asked.media.imdb,) if asked.media.imdb else (),
+            tmdb=_tmdb_forms(asked.media.tmdb),
+            tvdb=(asked.media.tvdb,) if asked.media.tvdb else (),
+            sort=asked.sort,
+            descending=asked.descending,
+            # One more than shown tells whether there is a next page.
+            limit=asked.limit + 1,
+            offset=0 if after else offset_of(asked.page, asked.limit),
+            after=after,
+        )
+        rows, total = (
+            ([], Total(0, exact=True)) if branch == [] else browse_torrents(connection, browse)
+        )
+    shown = rows[: asked.limit]
+    counts = pagination(asked.page, asked.limit, total.count, exact=total.exact)
+    return json_response(
+        TorrentPageJson(
+            data=[torrent_json(row, view.categories) for row in shown],
+            pagination=PaginationJson(
+                page=counts.page,
+                limit=counts.limit,
+                total=counts.total,
+                pages=counts.pages,
+                total_exact=counts.total_exact,
+            ),
+            next_cursor=asked.cursor(shown[-1]) if len(rows) > asked.limit else None,
+        )
     )
 
 
-@router.get("/api/torrents/{info_hash}", responses=refusals(NotFound, Unauthenticated))
+@router.get(
+    "/api/torrents/{info_hash}",
+    response_class=Response,
+    responses={
+        200: {"model": TorrentDetailReply | GatedTorrentReply},
+        **refusals(NotFound, Unauthenticated),
+    },
+)
 def show_torrent(
-    info_hash: str, caller: MaybeSignedIn, reads: Reads, services: Services
-) -> TorrentDetailReply:
-    """Show a torrent by its v1 hash, its v2 hash, or the first 40 digits of that."""
+    info_hash: str, caller: MaybeSignedIn, reads: Reads, services: Services, trees: Trees
+) -> Response:
+    """Show a torrent by its v1 hash, its v2 hash, or the first 40 digits of that.
+
+    One of an adult category is shown to members whose profile asks for such; others are told
+    only that it is one.
+    """
     with reads.connection() as connection:
-        require_open_catalogue(connection, caller)
+        view = open_view(connection, trees, caller)
         row = visible_torrent(connection, info_hash, caller)
-        categories = categories_by_id(connection)
+        if row.category in view.categories.adult and not view.shows_adult:
+            category = view.categories.by_id[row.category]
+            gated = GatedTorrentReply(
+                info_hash=row.info_hash,
+                category=GatedCategoryReply(id=category.id, name=category.name, slug=category.slug),
+            )
+            return Response(gated.model_dump_json(by_alias=True), media_type="application/json")
+        favorited = caller is not None and is_favorite(connection, caller.account, row.id)
+        comments = list_comments(connection, row.id, limit=COMMENTS_SHOWN) if row.comments else []
     stored = services.torrents
-    return TorrentDetailReply.model_validate(
-        {
-            **torrent_fields(row, categories),
-            "description": row.description,
-            "igdb_id": row.igdb,
-            "openlibrary_id": row.openlibrary,
-            "piece_length": row.piece_length,
-            "files": [
-                ContentFileReply(path=file.path, length=file.length)
+    return json_response(
+        TorrentDetailJson(
+            **json_fields(row, view.categories),
+            viewer_favorited=favorited,
+            description=row.description,
+            piece_length=row.piece_length,
+            files=[
+                ContentFileJson(path=file.path, length=file.length)
                 for file in stored.content_files(row.file_ref)
             ],
-            "nfo": stored.nfo(row.nfo_ref) if row.nfo_ref else None,
-            "magnet_link": magnet_link(
+            nfo=stored.nfo(row.nfo_ref) if row.nfo_ref else None,
+            magnet_link=magnet_link(
                 row.info_hash, row.info_hash_v2, row.name, stored.addresses.http
             ),
-        }
+            comments=[_comment_json(comment) for comment in comments],
+        )
+    )
+
+
+def _comment_json(row: CommentRow) -> CommentJson:
+    at = instant_text(row.created_at)
+    return CommentJson(
+        id=str(row.id),
+        torrent_id=str(row.torrent),
+        author_id=str(row.author),
+        author=MemberRefJson(id=str(row.author), username=row.author_name),
+        content=row.content,
+        created_at=at,
+        updated_at=at,
     )
 
 

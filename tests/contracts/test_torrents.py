@@ -15,6 +15,7 @@ from interfaces.http.models import Reply
 from interfaces.http.paging import Page, write_cursor
 from interfaces.http.torrent_replies import TorrentReply
 from interfaces.http.torrents import content_disposition
+from projections.torrent_listing import fill_counts
 from tests.kit.accounts import member
 from tests.kit.api import Api
 from tests.kit.browser import Browser
@@ -116,6 +117,8 @@ def test_list_torrents_sorts_by_what_the_ledger_says(
                 " FROM torrents_3.torrents WHERE name = %s",
                 [snatches, name],
             )
+        assert fill_counts(conn) == 2
+        assert fill_counts(conn) == 0
     assert names(anonymous.get("/api/torrents?sort=seeders")) == ["B", "A", "C"]
     assert names(anonymous.get("/api/torrents?sort=completed&order=desc")) == ["A", "C", "B"]
     row = anonymous.get("/api/torrents?q=B").json()["data"][0]
@@ -172,7 +175,7 @@ def test_list_torrents_searches_names_whatever_their_spelling(
         ("京物", [titles[4]]),
         ("ac/dc", [titles[5]]),
         ("1080p homogenic", []),
-        ("%", titles[::-1]),
+        ("%", []),
         ("'; DROP TABLE torrents; --", []),
     ):
         for word in ("q", "search"):

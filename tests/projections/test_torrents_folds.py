@@ -22,6 +22,7 @@ from projections.access import AccessProjection
 from projections.cross_seeds import CrossSeedsProjection
 from projections.digest import digest_tables
 from projections.engine import Connection, Projection, schema_of
+from projections.favorites import FavoritesProjection
 from projections.moderation import ModerationProjection, list_moderation_messages
 from projections.rebuild import rebuild
 from projections.search_text import fold_text
@@ -180,6 +181,7 @@ def test_a_withdrawn_torrent_is_in_no_list_and_has_no_page(
     write(site, Story(13).tell(150))
     accounting.install(conn)
     for projection in (*PROJECTIONS, UsersProjection()):
+    for projection in (*PROJECTIONS, FavoritesProjection(), UsersProjection()):
         engine.install(conn, projection)
         catch_up(conn, site, projection)
     torrents = conn.execute(
