@@ -94,7 +94,9 @@ def pin_forum_topic(
     wanted = not topic.pinned if pinned is None else pinned
     if wanted == topic.pinned:
         return []
-    return [(ForumTopicPinned if wanted else ForumTopicUnpinned)(moderator=moderator)]
+    if wanted:
+        return [ForumTopicPinned(moderator=moderator)]
+    return [ForumTopicUnpinned(moderator=moderator)]
 
 
 def lock_forum_topic(
@@ -108,7 +110,9 @@ def lock_forum_topic(
     wanted = not topic.locked if locked is None else locked
     if wanted == topic.locked:
         return []
-    return [(ForumTopicLocked if wanted else ForumTopicUnlocked)(moderator=moderator)]
+    if wanted:
+        return [ForumTopicLocked(moderator=moderator)]
+    return [ForumTopicUnlocked(moderator=moderator)]
 
 
 def delete_forum_topic(topic: ForumTopic | None, *, actor: UUID, is_staff: bool) -> list[Fact]:

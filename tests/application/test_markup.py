@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import time
 
@@ -119,6 +120,20 @@ def test_no_text_costs_much_time_or_space(piece: str) -> None:
         # Without the bounds some of these take seconds and 40 MB.
         assert time.process_time() - begun < 1
         assert len(cleaned) <= 8 * len(text) + 1000
+
+
+def test_style_left_open_is_opened_again_three_times_at_most() -> None:
+    opened = "".join(f'<b class="{number}">' for number in range(50))
+    cleaned = clean_markup(f"<p>{opened}x</p><p>y</p>")
+    assert cleaned.endswith("<p><b><b><b>y</b></b></b></p>")
+    assert clean_markup('<b title="<" x=">">y</b>') == '<b>"&gt;y</b>'
+
+
+def test_more_tags_than_anybody_writes_are_shown_as_text() -> None:
+    most = "<b>x</b>" * MOST_TAGS
+    assert clean_markup(most) == most
+    assert clean_markup(most + "<i>") == html.escape(most + "<i>")
+    assert plain_text(most + "<i>") == most + "<i>"
 
 
 def test_plain_text_is_one_line_of_words() -> None:
