@@ -47,7 +47,7 @@ class HeadingLine(_Line, frozen=True, tag="import"):
 class PasswordPart(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """A password as Trackarr keeps it: base64 of the salt, and of the PBKDF2-HMAC-SHA256 of it."""
+    """A password as Trackarr keeps it, in base64: the salt, and SHA-256 of PBKDF2-HMAC-SHA256."""
 
     salt: bytes
     verifier: bytes

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +15,17 @@ from uuid import UUID
 import typer
 
 from application.factor_reset import ResetFactors
+from application.password_proofs import ITERATIONS
+from application.password_resets import ResetPassword
 from application.roles import GrantRole
 from domain.errors import DomainError
-from ops.api_client import ApiClient, ApiRefused, read_torrent
+from ops.api_client import (
+    SALT_SIZE,
+    ApiClient,
+    ApiRefused,
+    password_verifier,
+    read_torrent,
+)
 from ops.container.operator import operator
 from ops.installation import operator_token
 from ops.run_state import read_run_state, settings_at
@@ -40,9 +50,7 @@ def register(
     ] = None,
 ) -> None:
     """Make an account; the first one becomes the administrator."""
-    password = _password(f"New password for {name}: ")
-    if len(password) < SHORTEST_PASSWORD:
-        raise ApiRefused(f"A password has at least {SHORTEST_PASSWORD} characters.")
+    password = _new_password(name)
     more = {"invite": invite, "setupCode": setup_code}
     with _client() as client:
         print("doing the proof of work …", file=sys.stderr)
@@ -116,6 +124,19 @@ def reset_factors(
     print(f"{name} has no second factor any more" if had else f"{name} has no second factor")
 
 
+@app.command()
+def reset_password(name: Name) -> None:
+    """Give a member who lost his password, or was imported without one, a new one.
+
+    His sessions end; second factors stay. Be sure it is he who asks.
+    """
+    password = _new_password(name)
+    salt = b64encode(os.urandom(SALT_SIZE)).decode()
+    verifier = password_verifier(password, salt, ITERATIONS)
+    _as_operator(name, lambda account: ResetPassword(account=account, salt=salt, verifier=verifier))
+    print(f"{name} has a new password")
+
+
 def _as_operator(name: str, command: Callable[[UUID], Any]) -> Any:
     """Dispatch a command about this member as the system; its result. Raises `ApiRefused`."""
     settings = load_settings()
@@ -142,6 +163,13 @@ def _signed_in(name: str) -> ApiClient:
     client = _client()
     client.log_in(name, _password(f"Password of {name}: "))
     return client
+
+
+def _new_password(name: str) -> str:
+    password = _password(f"New password for {name}: ")
+    if len(password) < SHORTEST_PASSWORD:
+        raise ApiRefused(f"A password has at least {SHORTEST_PASSWORD} characters.")
+    return password
 
 
 def _password(prompt: str) -> str:
