@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ops.biography import printable
 from projections.history_search import Entry
 from projections.ledger_days import Compaction
 from projections.ledger_lookup import Announce
@@ -31,7 +32,7 @@ def entry_row(entry: Entry) -> str:
 
 
 def _short(value: object) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return printable(value if isinstance(value, str) else msgspec.json.encode(value).decode())
 
 
 def announce_row(announce: Announce) -> str:

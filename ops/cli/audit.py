@@ -3,37 +3,55 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated
+from itertools import islice
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 import psycopg
 import typer
 
+from application.store.log import EventLog
 from ops.audit_text import entry_line, entry_row, verdict_text
+from ops.biography import Biography, ids_in
 from ops.cli import _ledger
 from ops.cli._auditing import auditing
 from ops.failures import OperatorError
 from ops.progress import ProgressLine
 from projections.digest import combine, digest_tables
-from projections.engine import step
+from projections.engine import Projection, step
 from projections.history import HistoryProjection, HistoryQuery
-from projections.history_search import search_facts
+from projections.history_names import find_subject, names_of
+from projections.history_search import Entry, search_facts
 from projections.rebuild import Progress
 from projections.shadows import Shadow, cast_shadows, snapshot
-from projections.users import find_account_by_name
+from projections.taxonomy import TaxonomyProjection
+from projections.torrents import TorrentsProjection
+from projections.users import UsersProjection, find_account_by_name
 from projections.verify_ledger import Start
 
 app = typer.Typer(help="Read, replay and verify the history.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 COULD_NOT_CHECK = 2
+NAMING: tuple[Projection, ...] = (UsersProjection(), TorrentsProjection(), TaxonomyProjection())
+"""Read models that know names."""
+TOLD_AT_ONCE = 500
+Conn = psycopg.Connection[Any]
 
 
 @app.command()
 def history(
     *,
+    about: Annotated[
+        str | None,
+        typer.Option(
+            help="Everything about one thing, told as sentences: a torrent's info hash, a member's"
+            " name, or any id."
+        ),
+    ] = None,
     aggregate: Annotated[UUID | None, typer.Option(help="Only facts of this aggregate.")] = None,
     actor: Annotated[str | None, typer.Option(help="Only by this account: name or id.")] = None,
     topic: Annotated[
@@ -48,17 +66,24 @@ def history(
 ) -> None:
     """Show recorded facts with their contents, oldest first."""
     with auditing() as audit, audit.connect() as conn:
-        while isinstance(step(conn, audit.log, HistoryProjection()), int):
-            pass
+        for projection in (HistoryProjection(), *(NAMING if about else ())):
+            while isinstance(step(conn, audit.log, projection), int):
+                pass
         query = HistoryQuery(
             aggregate=aggregate,
+            about=_subject_id(conn, about) if about else None,
             actor=_account_id(conn, actor) if actor else None,
             topic=topic,
             correlation=correlation,
             since=_utc(since),
             until=_utc(until),
         )
-        for entry in search_facts(conn, audit.log, query, text=search, limit=limit or None):
+        entries = search_facts(conn, audit.log, query, text=search, limit=limit or None)
+        if about and not json:
+            for line in _told(conn, audit.log, entries):
+                print(line)
+            return
+        for entry in entries:
             print(entry_line(entry) if json else entry_row(entry))
 
 
@@ -125,6 +150,25 @@ app.command()(_ledger.compact)
 
 class NoSuchAccount(OperatorError):
     """The named account does not exist."""
+
+
+class NoSuchSubject(OperatorError):
+    """No torrent, member or id is meant."""
+
+
+def _told(conn: Conn, log: EventLog, entries: Iterator[Entry]) -> Iterator[str]:
+    """Entries as sentences; names are looked up for many at a time."""
+    biography = Biography(log.registry.types)
+    while some := list(islice(entries, TOLD_AT_ONCE)):
+        biography.know(names_of(conn, set(ids_in(some))))
+        yield from map(biography.line, some)
+
+
+def _subject_id(conn: Conn, about: str) -> UUID:
+    subject = find_subject(conn, about)
+    if subject is None:
+        raise NoSuchSubject(f"There is no torrent or member called {about}.")
+    return subject
 
 
 def _account_id(conn: psycopg.Connection[tuple[object, ...]], actor: str) -> UUID:
