@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import redis
 
 from ops.failures import OperatorError
 from ops.listening import check_ports
-from ops.migrations.server import log_facts, postgres_facts
+from ops.migrations.server import log_facts, newest_head_at, postgres_facts
 from ops.run_state import Urls, read_run_state
 from ops.server_checks import (
     postgres_fault,
@@ -27,12 +28,18 @@ from ops.server_checks import (
     weak_settings,
 )
 from ops.settings import Settings
+from ops.setup_code import setup_code
 from projections.ledger_figures import ledger_figures
 
 GIGABYTE = 1 << 30
 DISK_WARN, DISK_FAIL = 5 * GIGABYTE, GIGABYTE
 # Proofs of two-factor codes and the order of ledger records tolerate seconds, not minutes.
 CLOCK_WARN_SECONDS, CLOCK_FAIL_SECONDS = 2.0, 30.0
+CLOCK_HARM = (
+    "codes of authenticator apps are refused on one of the two, sessions and bans end too early "
+    "or too late, credit is counted for the wrong time"
+)
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 MEMORY_WARN_PERCENT = 80
 ROWS_WARN = timedelta(days=3)
 """A day is closed an hour after its end; rows older than this tell that nobody does it."""
@@ -66,6 +73,7 @@ def examine(settings: Settings, urls: Urls) -> Iterator[Finding]:
     yield from examine_ports(settings)
     yield from examine_postgres(urls)
     yield from examine_log(urls)
+    yield from examine_setup(settings, urls)
     yield from examine_ledger(urls, datetime.now(UTC))
     yield from examine_redis(urls.redis_url)
     yield from examine_kernel()
@@ -151,6 +159,7 @@ def examine_postgres(urls: Urls) -> Iterator[Finding]:
                 Level.FAIL, "durability", f"PostgreSQL runs with {name} {value}", f"set {name}=on"
             )
     yield _clock("PostgreSQL", facts.clock)
+    yield from _signed_ahead(urls)
 
 
 def examine_log(urls: Urls) -> Iterator[Finding]:
@@ -188,6 +197,35 @@ def examine_log(urls: Urls) -> Iterator[Finding]:
         )
     elif facts:
         yield Finding(Level.OK, "log", "protected from the login the processes use")
+
+
+def examine_setup(settings: Settings, urls: Urls) -> Iterator[Finding]:
+    """Who may make the first account, while there is none."""
+    try:
+        facts = log_facts(urls.app_url)
+    except psycopg.Error:
+        # Said already: the login cannot read the log.
+        return
+    if facts is not None and facts.begun:
+        return
+    network = settings.network
+    if setup_code(settings) is not None:
+        yield Finding(
+            Level.OK,
+            "set-up",
+            "the first registration needs the set-up code",
+            "to see it, run: trackarr setup-code",
+        )
+    elif urlsplit(network.web_url).hostname not in LOCAL_HOSTS:
+        # A proxy on this machine lets strangers in, whatever we listen on.
+        yield Finding(
+            Level.WARN,
+            "set-up",
+            f"whoever reaches {network.web_url} first can make the first account",
+            "set TRACKARR_SETUP_CODE until you have made it",
+        )
+    else:
+        yield Finding(Level.OK, "set-up", "the first account can be made from this machine")
 
 
 def examine_ledger(urls: Urls, now: datetime) -> Iterator[Finding]:
@@ -276,6 +314,23 @@ def report(findings: Iterable[Finding], write: Callable[[str], None] = print) ->
     return int(worst)
 
 
+def _signed_ahead(urls: Urls) -> Iterator[Finding]:
+    """What a clock that was put back shows where both servers follow it: a head of the future."""
+    try:
+        newest = newest_head_at(urls.app_url)
+    except psycopg.Error:
+        # Said below: the login cannot read the log.
+        return
+    ahead = newest.timestamp() - time.time() if newest else 0.0
+    if ahead > CLOCK_FAIL_SECONDS:
+        yield Finding(
+            Level.FAIL,
+            "clock",
+            f"the log was signed {ahead:.0f} s in the future of this clock: {CLOCK_HARM}",
+            f"let a time service (NTP) set this clock{_likely_cause(ahead)}",
+        )
+
+
 def _memory(*, used: int, limit: int, host: int) -> Finding:
     """Measured against `maxmemory`, or against the host's memory where that is less; bytes."""
     nearest = min((given for given in (limit, host) if given > 0), default=0)
@@ -294,9 +349,24 @@ def _memory(*, used: int, limit: int, host: int) -> Finding:
 
 
 def _clock(server: str, clock: datetime) -> Finding:
-    apart = abs(time.time() - clock.timestamp())
-    level = Level.OK
-    if apart > CLOCK_WARN_SECONDS:
-        level = Level.FAIL if apart > CLOCK_FAIL_SECONDS else Level.WARN
-    advice = "" if level is Level.OK else "let a time service (NTP) set both clocks"
-    return Finding(level, "clock", f"{server}'s clock is {apart:.1f} s from ours", advice)
+    apart = clock.timestamp() - time.time()
+    if abs(apart) <= CLOCK_WARN_SECONDS:
+        return Finding(Level.OK, "clock", f"{server}'s clock is {abs(apart):.1f} s from ours")
+    side = "ahead of" if apart > 0 else "behind"
+    text = f"{server}'s clock is {abs(apart):.1f} s {side} ours"
+    if abs(apart) <= CLOCK_FAIL_SECONDS:
+        return Finding(Level.WARN, "clock", text, "let a time service (NTP) set both clocks")
+    return Finding(
+        Level.FAIL,
+        "clock",
+        f"{text}: {CLOCK_HARM}",
+        f"let a time service (NTP) set both clocks{_likely_cause(apart)}",
+    )
+
+
+def _likely_cause(apart: float) -> str:
+    """What a difference of whole or half hours comes from more often than from a bad clock."""
+    off = abs(apart) % 1800
+    if abs(apart) < 1700 or min(off, 1800 - off) > 60:
+        return ""
+    return "; so many half hours are mostly a local time that was set as UTC"

@@ -33,6 +33,7 @@ from ops.run_state import (
 )
 from ops.servers import check_given_servers, embedded_servers, migrate_to
 from ops.settings import Settings
+from ops.setup_code import setup_code
 from ops.supervisor import Supervisor
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -40,7 +41,6 @@ RESTART_SIGNAL = signal.SIGUSR1
 # The order they stop in: nobody asks any more, then nobody announces, then the work runs dry.
 PROCESSES = ("api", "tracker", "scheduler", "worker")
 OPERATOR_TOKEN_BYTES = 32
-SETUP_CODE_BYTES = 6
 
 ProcessCommand = Callable[[str], tuple[str, ...]]
 
@@ -205,14 +205,6 @@ def operator_token(settings: Settings) -> str:
     )
 
 
-def setup_code(settings: Settings) -> str | None:
-    """What the first registration must give, where strangers may reach us before the operator."""
-    if settings.network.is_loopback:
-        return secret_value(settings.protection.setup_code)
-    given = secret_value(settings.protection.setup_code)
-    return given or kept_secret(settings.storage.data_dir / "setup-code.secret", SETUP_CODE_BYTES)
-
-
 def next_steps(settings: Settings, *, begun: bool) -> list[str]:
     """What an operator reads once all is ready; the site has `begun` with its first account."""
     network = settings.network
@@ -225,7 +217,7 @@ def next_steps(settings: Settings, *, begun: bool) -> list[str]:
         return [*lines, "next: sign in, or look around with trackarr audit; Ctrl-C stops all"]
     code = setup_code(settings)
     if code:
-        lines.append(f"  setup code {code} (the first registration needs it)")
+        lines.append(f"  setup code {code} (the first registration needs it; trackarr setup-code)")
     lines.append("next: register the first account, it becomes the administrator; Ctrl-C stops all")
     return lines
 

@@ -32,9 +32,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def command_names() -> list[str]:
-    """Every command, by the modules of this package; `import_` is the command `import`."""
+    """Every command, by the modules of this package.
+
+    `import_` is the command `import`, `setup_code` the command `setup-code`.
+    """
     return sorted(
-        module.name.rstrip("_")
+        module.name.rstrip("_").replace("_", "-")
         for module in pkgutil.iter_modules(__path__)
         if not module.name.startswith("_")
     )
@@ -56,7 +59,8 @@ def build_program(arguments: Sequence[str]) -> typer.Typer:
     names = command_names()
     wanted = [name for name in arguments[:1] if name in names] or names
     for name in wanted:
-        module = importlib.import_module(f"{__name__}.{name if name != 'import' else 'import_'}")
+        bare = name.replace("-", "_") if name != "import" else "import_"
+        module = importlib.import_module(f"{__name__}.{bare}")
         if hasattr(module, "app"):
             program.add_typer(module.app, name=name)
         else:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from ops.container.operator import operator
 from ops.demo import DemoMember, DemoPlace, DemoRefused, fill, local_host
-from ops.installation import operator_token, setup_code
+from ops.installation import operator_token
 from ops.run_state import RunState, read_run_state, settings_at
 from ops.servers import connected
 from ops.settings import Settings, load_settings
+from ops.setup_code import setup_code
 
 GIB = 1 << 30
 

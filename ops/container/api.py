@@ -53,6 +53,7 @@ from ops.logs import configure_logging
 from ops.readiness import announce_ready
 from ops.run_state import secret_value
 from ops.settings import Settings, load_settings
+from ops.setup_code import setup_code
 from ops.system import system_clock
 from ops.version import VERSION
 from projections.read_your_writes import ReadYourWrites
@@ -184,7 +185,7 @@ def _http_settings(settings: Settings) -> HttpSettings:
         public_url=network.web_url,
         announce_url=network.http_announce_url,
         udp_announce_url=network.udp_tracker_url,
-        setup_code=secret_value(settings.protection.setup_code),
+        setup_code=setup_code(settings),
         operator_token=secret_value(settings.protection.operator_token),
         trusted_proxies=network.trusted_proxies,
         rp_id=network.rp_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 from psycopg import sql
@@ -87,6 +87,15 @@ def log_facts(url: str) -> LogFacts | None:
         if there is None or not there[0]:
             return None
         return cursor.execute(_LOG_FACTS, {"newest": migrations()[-1].version}).fetchone()
+
+
+def newest_head_at(url: str) -> datetime | None:
+    """When the log's head was signed last, by the clock of who signed it; None before that."""
+    with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
+        row = connection.execute(
+            "SELECT at_micros FROM log.heads ORDER BY position DESC, ledger_seq DESC LIMIT 1"
+        ).fetchone()
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=row[0]) if row else None
 
 
 def create_owner(superuser_url: str, *, owner: str, password: str, database: str) -> None:

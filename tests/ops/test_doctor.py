@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from ops import doctor
 from ops.doctor import (
     Finding,
     Level,
@@ -19,10 +21,14 @@ from ops.doctor import (
     examine_log,
     examine_postgres,
     examine_redis,
+    examine_setup,
     report,
 )
 from ops.run_state import Urls
+from ops.settings import load_settings
 from projections.ledger_days import compact_day
+from tests.kit.accounts import administrator
+from tests.kit.api import Api, running_api
 from tests.kit.servers import Database, TestServers
 from tests.projections.ledger_kit import MONDAY, NOW, keep, make_sealer, spread_records
 
@@ -33,6 +39,12 @@ def worst(findings: Iterable[Finding]) -> Level:
 
 def urls_of(database: Database) -> Urls:
     return Urls(database.owner_url, database.app_url, "unused")
+
+
+@pytest.fixture
+def api(database: Database, redis_url: str) -> Iterator[Api]:
+    with running_api(database.app_url, redis_url) as running:
+        yield running
 
 
 def test_the_worst_finding_is_the_exit_code() -> None:
@@ -128,3 +140,107 @@ def test_memory_is_told_of_before_it_is_full(
 ) -> None:
     finding = _memory(used=used << 20, limit=limit << 20, host=host << 20)
     assert (finding.level, words in finding.text) == (level, True)
+
+
+@pytest.fixture
+def shifted(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Puts this machine's clock forward by so many seconds, as the doctor reads it."""
+    true = time.time
+
+    def shift(seconds: float) -> None:
+        monkeypatch.setattr(doctor.time, "time", lambda: true() + seconds)
+
+    return shift
+
+
+def clocks(findings: Iterable[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.subject == "clock"]
+
+
+@pytest.mark.parametrize(("shift", "side"), [(3600, "behind"), (-3600, "ahead of")])
+def test_a_clock_an_hour_off_is_explained(
+    database: Database,
+    servers: TestServers,
+    shifted: Callable[[float], None],
+    shift: float,
+    side: str,
+) -> None:
+    shifted(shift)
+    found = [
+        *clocks(examine_postgres(urls_of(database))),
+        *clocks(examine_redis(servers.redis_url)),
+    ]
+    assert [finding.level for finding in found] == [Level.FAIL, Level.FAIL]
+    for finding, server in zip(found, ("PostgreSQL", "Redis"), strict=True):
+        assert finding.text.startswith(f"{server}'s clock is 3")
+        assert f"s {side} ours" in finding.text
+        assert "authenticator apps are refused" in finding.text
+        assert "NTP" in finding.advice
+        assert "local time that was set as UTC" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("shift", "level", "cause"),
+    [
+        (0, Level.OK, False),
+        (10, Level.WARN, False),
+        (400, Level.FAIL, False),
+        (5400, Level.FAIL, True),
+        (4000, Level.FAIL, False),
+    ],
+)
+def test_how_far_a_clock_is_off_decides_what_is_said(
+    database: Database,
+    shifted: Callable[[float], None],
+    shift: float,
+    level: Level,
+    cause: bool,
+) -> None:
+    shifted(shift)
+    (found,) = clocks(examine_postgres(urls_of(database)))
+    assert found.level is level
+    assert ("local time" in found.advice) is cause
+    assert ("authenticator" in found.text) is (level is Level.FAIL)
+
+
+def test_a_log_signed_in_the_future_tells_that_the_clock_went_back(
+    database: Database, shifted: Callable[[float], None]
+) -> None:
+    with psycopg.connect(database.owner_url, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO log.heads VALUES (1, '\\x00', 0, '\\x00',"
+            " (extract(epoch FROM now()) * 1000000)::bigint, 1, '\\x00')"
+        )
+    assert [finding.level for finding in clocks(examine_postgres(urls_of(database)))] == [Level.OK]
+    shifted(-3600)
+    _, head = clocks(examine_postgres(urls_of(database)))
+    assert head.level is Level.FAIL
+    assert "in the future of this clock" in head.text
+
+
+@pytest.mark.parametrize(
+    ("environment", "level", "advice"),
+    [
+        ({}, Level.OK, ""),
+        ({"TRACKARR_BIND": "0.0.0.0"}, Level.OK, "to see it, run: trackarr setup-code"),
+        ({"TRACKARR_SETUP_CODE": "abc"}, Level.OK, "to see it, run: trackarr setup-code"),
+        (
+            {"TRACKARR_PUBLIC_URL": "https://tracker.example"},
+            Level.WARN,
+            "set TRACKARR_SETUP_CODE until you have made it",
+        ),
+    ],
+)
+def test_who_may_make_the_first_account_is_said(
+    database: Database, tmp_path: Path, environment: dict[str, str], level: Level, advice: str
+) -> None:
+    settings = load_settings({"TRACKARR_DATA_DIR": str(tmp_path), **environment})
+    (found,) = examine_setup(settings, urls_of(database))
+    assert (found.level, found.advice) == (level, advice)
+    assert "abc" not in found.text
+
+
+def test_nothing_is_said_of_set_up_once_the_site_has_begun(api: Api, tmp_path: Path) -> None:
+    administrator(api)
+    settings = load_settings({"TRACKARR_DATA_DIR": str(tmp_path), "TRACKARR_BIND": "0.0.0.0"})
+    assert list(examine_setup(settings, Urls(api.app_url, api.app_url, "unused"))) == []
