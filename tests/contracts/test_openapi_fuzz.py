@@ -30,6 +30,7 @@ from interfaces.http.openapi import operations
 from tests.kit.accounts import account_id, administrator, member, moderator
 from tests.kit.api import Api, running_api
 from tests.kit.browser import Browser
+from tests.kit.forum import answered, category, started
 from tests.kit.servers import Database, TestServers, flush
 from tests.kit.torrents import accepted, uploaded
 
@@ -112,9 +113,25 @@ def _founded(api: Api) -> Site:
         "invites": [invite.json()["invite"]["id"]],
         "info_hash": [accepted(mona, alice), uploaded(alice, "Walden")["infoHash"]],
         "ip": ["203.0.113.7"],
+        **_written(admin, alice, bob),
     }
     accounts = {"administrator": account_id(admin), "member": account_id(alice)}
     return Site(api, accounts, known, None)
+
+
+def _written(admin: Browser, alice: Browser, bob: Browser) -> dict[str, list[str]]:
+    """Comments and a forum: by the member who asks, and by another."""
+    place = category(admin)
+    topics = [started(each, place, "Hello", "first") for each in (alice, bob)]
+    posts = [answered(each, topics[1]["id"], "answer")["id"] for each in (alice, bob)]
+    below = f"/api/torrents/{accepted(admin, alice, 'Commented')}/comments"
+    comments = [each.post(below, json={"content": "Thanks!"}).json() for each in (alice, bob)]
+    return {
+        "categories": [place],
+        "topics": [topic["id"] for topic in topics],
+        "posts": [*posts, topics[0]["firstPost"]["id"]],
+        "comments": [comment["id"] for comment in comments],
+    }
 
 
 def _sessions(browser: Browser) -> list[dict[str, Any]]:
