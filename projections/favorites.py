@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final, Literal
 from uuid import UUID
 
-from psycopg.rows import tuple_row
+import msgspec
+from psycopg import sql
+from psycopg.rows import class_row, tuple_row
 
 from domain.favorites import TorrentFavorited, TorrentUnfavorited
 from domain.kernel import Recorded
 from projections.engine import Connection, Cursor
+from projections.torrent_lists import ListedTorrent, Viewer, list_numbered_torrents
 
 DDL = """
 CREATE TABLE favorites (
@@ -28,6 +32,27 @@ CREATE TABLE member_favorites (
 ) WITH (fillfactor = 90);
 """
 # listed: the log position of the fact, by which "recent" is ordered and a cursor walks on.
+Sort = Literal["recent", "name", "seeders"]
+CURSOR_KINDS: Final[Mapping[Sort, tuple[type, ...]]] = {
+    "recent": (int, int),
+    "name": (str, int),
+    "seeders": (int, int),
+}
+"""Types of the two values in a cursor: the sort key, and `listed` to break ties."""
+_KEYS: Final[Mapping[Sort, sql.SQL]] = {
+    "recent": sql.SQL("v.listed"),
+    "name": sql.SQL("t.name"),
+    "seeders": sql.SQL("f.seeders"),
+}
+
+
+class FavoriteTorrent(msgspec.Struct, frozen=True):
+    """A favourite, with the place it has in its list: the sort key and `listed`."""
+
+    torrent: ListedTorrent
+    favorited_at: datetime
+    key: str | int
+    listed: int
 
 
 class FavoritesProjection:
@@ -99,3 +124,69 @@ def is_favorite(conn: Connection, member: UUID, torrent: UUID) -> bool:
             [member, torrent],
         ).fetchone()
     return row is not None
+
+
+class _Place(msgspec.Struct, frozen=True, kw_only=True):
+    number: int
+    favorited_at: datetime
+    key: str | int
+    listed: int
+
+
+_VISIBLE: Final = sql.SQL(
+    """
+    FROM favorites_1.favorites v
+    JOIN torrents_3.torrents t ON t.id = v.torrent
+    JOIN torrents_3.figures f ON f.number = t.number
+    WHERE v.member = %(viewer)s AND NOT t.withdrawn
+      AND (t.status = 'accepted' OR %(is_staff)s OR t.uploader = %(viewer)s)
+      AND (t.category IS NULL OR t.category <> ALL(%(without)s::uuid[]))
+    """
+)
+
+
+def list_favorites(
+    conn: Connection,
+    viewer: Viewer,
+    sort: Sort,
+    *,
+    without: Sequence[UUID],
+    limit: int,
+    offset: int,
+    after: tuple[str | int, ...] | None = None,
+) -> list[FavoriteTorrent]:
+    """The viewer's favourites he may see: newest first, by name, or most seeders first.
+
+    Those in the categories `without` are left out; `after` is the place of the last row before.
+    """
+    key, direction = _KEYS[sort], sql.SQL("ASC" if sort == "name" else "DESC")
+    behind: sql.Composable = sql.SQL("")
+    values = {**_values(viewer, without), "limit": limit, "offset": offset}
+    if after is not None:
+        values["after_key"], values["after_listed"] = after
+        behind = sql.SQL("AND ({key}, v.listed) {sign} (%(after_key)s, %(after_listed)s)").format(
+            key=key, sign=sql.SQL(">" if sort == "name" else "<")
+        )
+    statement = sql.SQL(
+        "SELECT t.number, v.favorited_at, {key} AS key, v.listed {visible} {behind}"
+        " ORDER BY {key} {direction}, v.listed {direction} LIMIT %(limit)s OFFSET %(offset)s"
+    ).format(key=key, visible=_VISIBLE, behind=behind, direction=direction)
+    with conn.cursor(row_factory=class_row(_Place)) as cursor:
+        places = cursor.execute(statement, values, prepare=False).fetchall()
+    rows = list_numbered_torrents(conn, [place.number for place in places], viewer)
+    return [
+        FavoriteTorrent(rows[place.number], place.favorited_at, place.key, place.listed)
+        for place in places
+    ]
+
+
+def count_favorites(conn: Connection, viewer: Viewer, *, without: Sequence[UUID]) -> int:
+    """How many favourites the viewer may see."""
+    statement = sql.SQL("SELECT count(*) {}").format(_VISIBLE)
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(statement, _values(viewer, without), prepare=False).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _values(viewer: Viewer, without: Sequence[UUID]) -> dict[str, object]:
+    return {"viewer": viewer.account, "is_staff": viewer.is_staff, "without": list(without)}

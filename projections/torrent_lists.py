@@ -99,6 +99,7 @@ class ListedTorrent(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: UUID
+    number: int
     listed: int
     info_hash: str
     info_hash_v2: str | None
@@ -134,7 +135,7 @@ class Total(msgspec.Struct, frozen=True):
 
 
 _ROWS = """
-SELECT t.id, t.listed, t.info_hash, t.info_hash_v2, t.name, t.size, t.file_count, t.category,
+SELECT t.id, t.number, t.listed, t.info_hash, t.info_hash_v2, t.name, t.size, t.file_count, t.category,
        t.uploader, u.username AS uploader_name, t.status, t.created_at, t.moderator,
        m.username AS moderator_name, t.moderated_at, t.imdb, t.tmdb, t.tvdb, t.igdb,
        t.openlibrary, t.tags, f.seeders, f.leechers, f.completed, f.comments,
@@ -228,6 +229,20 @@ def list_pending_torrents(
     """
     values = {"status": status, "limit": limit, "offset": offset, "viewer": None}
     return _rows(conn, keys, "t.listed DESC", values, prepare=None)
+
+
+def list_numbered_torrents(
+    conn: Connection, numbers: Sequence[int], viewer: Viewer
+) -> dict[int, ListedTorrent]:
+    """The torrents with these numbers by number, whether the viewer may see them or not."""
+    rows = _rows(
+        conn,
+        "SELECT unnest(%(numbers)s::bigint[])",
+        "t.listed DESC",
+        {"numbers": list(numbers), "viewer": viewer.account},
+        prepare=True,
+    )
+    return {row.number: row for row in rows}
 
 
 def _limit_search(conn: Connection) -> None:

@@ -14,6 +14,7 @@ from fastapi import Response
 
 from domain.taxonomy import slugify
 from interfaces.http.models import instant_text
+from interfaces.http.paging import Pagination
 from projections.catalogue_views import CategoryTree
 from projections.torrent_lists import ListedTorrent
 from projections.torrents import TorrentRow
@@ -78,6 +79,12 @@ class TorrentJson(_Json, frozen=True, kw_only=True):
     viewer_favorited: bool
 
 
+class FavoriteJson(TorrentJson, frozen=True, kw_only=True):
+    """`FavoriteReply`, field by field."""
+
+    favorited_at: str
+
+
 class ContentFileJson(_Json, frozen=True, kw_only=True):
     path: str
     length: int
@@ -123,6 +130,23 @@ class TorrentPageJson(_Json, frozen=True, kw_only=True):
 def json_response(body: msgspec.Struct) -> Response:
     """The answer with this body."""
     return Response(_encoder.encode(body), media_type="application/json")
+
+
+def page_response(data: Sequence[TorrentJson], counts: Pagination, cursor: str | None) -> Response:
+    """The answer with this page of torrents."""
+    return json_response(
+        TorrentPageJson(
+            data=data,
+            pagination=PaginationJson(
+                page=counts.page,
+                limit=counts.limit,
+                total=counts.total,
+                pages=counts.pages,
+                total_exact=counts.total_exact,
+            ),
+            next_cursor=cursor,
+        )
+    )
 
 
 def torrent_json(row: ListedTorrent, tree: CategoryTree) -> TorrentJson:

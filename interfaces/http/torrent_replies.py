@@ -103,8 +103,16 @@ def visible_torrent(conn: Connection, info_hash: str, actor: Actor | None) -> To
 
     Raises `TorrentNotFound`, the same for a hidden one and for what is no hash.
     """
+    row = known_torrent(conn, info_hash)
+    if not may_see(row, actor):
+        raise TorrentNotFound()
+    return row
+
+
+def known_torrent(conn: Connection, info_hash: str) -> TorrentRow:
+    """The torrent of a hash, whoever may see it. Raises `TorrentNotFound`."""
     row = find_torrent(conn, info_hash) if _HASH.fullmatch(info_hash) else None
-    if row is None or not may_see(row, actor):
+    if row is None:
         raise TorrentNotFound()
     return row
 

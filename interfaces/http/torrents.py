@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
-from psycopg import Connection
+from fastapi import APIRouter, Depends, Query, Response
 
-from application.bus import Actor
 from application.torrent_files import torrent_file_name
 from domain.errors import NotFound, Unauthenticated, Unavailable
 from domain.media_ids import parse_media_ids
 from domain.taxonomy import SLUG_LENGTH, slugify
+from interfaces.http.catalogue_access import Trees, open_view
 from interfaces.http.comments import CommentReply
 from interfaces.http.deps import MaybeSignedIn, Reads, Services, SignedIn
 from interfaces.http.errors import refusals
@@ -31,11 +30,10 @@ from interfaces.http.torrent_json import (
     CommentJson,
     ContentFileJson,
     MemberRefJson,
-    PaginationJson,
     TorrentDetailJson,
-    TorrentPageJson,
     json_fields,
     json_response,
+    page_response,
     torrent_json,
 )
 from interfaces.http.torrent_replies import (
@@ -45,7 +43,6 @@ from interfaces.http.torrent_replies import (
     visible_torrent,
 )
 from projections.access import find_passkey_state
-from projections.catalogue_views import CatalogueView, CategoryTrees, read_view
 from projections.comments import CommentRow, list_comments
 from projections.favorites import is_favorite
 from projections.torrent_lists import (
@@ -186,24 +183,6 @@ def _tmdb_forms(tmdb: str | None) -> tuple[str, ...]:
     return (number, *(f"{each}{number}" for each in kinds))
 
 
-def _trees_of(request: Request) -> CategoryTrees:
-    state = request.app.state
-    if not hasattr(state, "category_trees"):
-        state.category_trees = CategoryTrees()
-    return cast("CategoryTrees", state.category_trees)
-
-
-Trees = Annotated[CategoryTrees, Depends(_trees_of)]
-
-
-def open_view(conn: Connection, trees: CategoryTrees, caller: Actor | None) -> CatalogueView:
-    """The catalogue as the caller sees it. Raises `Unauthenticated` where it is for members."""
-    view = read_view(conn, trees, caller.account if caller else None)
-    if view.members_only and caller is None:
-        raise Unauthenticated()
-    return view
-
-
 @router.get(
     "/api/torrents",
     response_class=Response,
@@ -241,19 +220,10 @@ def list_torrents(
             ([], Total(0, exact=True)) if branch == [] else browse_torrents(connection, browse)
         )
     shown = rows[: asked.limit]
-    counts = pagination(asked.page, asked.limit, total.count, exact=total.exact)
-    return json_response(
-        TorrentPageJson(
-            data=[torrent_json(row, view.categories) for row in shown],
-            pagination=PaginationJson(
-                page=counts.page,
-                limit=counts.limit,
-                total=counts.total,
-                pages=counts.pages,
-                total_exact=counts.total_exact,
-            ),
-            next_cursor=asked.cursor(shown[-1]) if len(rows) > asked.limit else None,
-        )
+    return page_response(
+        [torrent_json(row, view.categories) for row in shown],
+        pagination(asked.page, asked.limit, total.count, exact=total.exact),
+        asked.cursor(shown[-1]) if len(rows) > asked.limit else None,
     )
 
 
