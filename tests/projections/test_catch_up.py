@@ -1,0 +1,78 @@
+"""Catching up with several read models at a time: each ends at the head, or says why not."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import psycopg
+import pytest
+
+from application.store.log import EventLog
+from projections import engine
+from projections.catch_up import analyze, catch_up
+from projections.digest import digest_tables
+from projections.engine import IDLE, STOPPED, Connection
+from projections.rebuild import Progress
+from tests.projections.engine_kit import Jars, story, write
+
+
+class Shelf(Jars):
+    """The same read model under another name."""
+
+    name = "shelf"
+
+
+class Pantry(Jars):
+    """Another one, which is not installed."""
+
+    name = "pantry"
+
+
+def test_each_read_model_comes_to_the_head(conn: Connection, log: EventLog, app_url: str) -> None:
+    write(log, story(230))
+    for projection in (Jars(), Shelf()):
+        engine.install(conn, projection)
+    told: list[tuple[str, int, int]] = []
+
+    def report(name: str, progress: Progress) -> None:
+        told.append((name, progress.position, progress.head))
+
+    connect = partial(psycopg.connect, app_url, autocommit=True)
+    ended = catch_up(connect, log, (Jars(), Shelf(), Pantry()), report=report, limit=100)
+    assert ended == {"jars": IDLE, "shelf": IDLE, "pantry": engine.ABSENT}
+    for name in ("jars", "shelf"):
+        assert [at for n, at, _ in told if n == name] == [100, 200, 230]
+    assert {head for _, _, head in told} == {230}
+    jars = digest_tables(conn, Jars(), "jars_1")
+    assert jars == digest_tables(conn, Shelf(), "shelf_1")
+    engine.install(conn, Pantry())
+    while isinstance(engine.step(conn, log, Pantry()), int):
+        pass
+    assert digest_tables(conn, Pantry(), "pantry_1") == jars
+
+
+def test_a_bad_fact_stops_its_read_model(conn: Connection, log: EventLog, app_url: str) -> None:
+    write(log, story(50, bad_at=34))
+    engine.install(conn, Jars())
+    connect = partial(psycopg.connect, app_url, autocommit=True)
+    ended = catch_up(connect, log, (Jars(),), report=lambda *_: None)
+    assert ended == {"jars": STOPPED}
+    assert engine.standings(conn, log.head(), (Jars(),))["jars"].position == 33
+
+
+def test_a_failure_of_the_server_is_raised(log: EventLog) -> None:
+    connect = partial(psycopg.connect, "host=127.0.0.1 port=1 user=nobody dbname=none")
+    with pytest.raises(psycopg.OperationalError):
+        catch_up(connect, log, (Jars(),), report=lambda *_: None)
+
+
+def test_the_planner_learns_what_the_tables_hold(conn: Connection, log: EventLog) -> None:
+    write(log, story(200))
+    engine.install(conn, Jars())
+    while isinstance(engine.step(conn, log, Jars()), int):
+        pass
+    analyze(conn, (Jars(),))
+    row = conn.execute(
+        "SELECT reltuples::bigint FROM pg_class WHERE oid = 'jars_1.jars'::regclass"
+    ).fetchone()
+    assert row == (40,)
