@@ -147,9 +147,9 @@ def create_category(
     )
 
 
-@router.put("/api/admin/categories/{category}", responses=refusals(NotFound, Conflict))
+@router.put("/api/admin/categories/{id}", responses=refusals(NotFound, Conflict))
 def edit_category(
-    category: UUID, body: EditCategoryBody, _caller: Administrator, call: Commands
+    id: UUID, body: EditCategoryBody, _caller: Administrator, call: Commands
 ) -> EditedCategoryReply:
     """Edit a category. Slugs of those below it stay."""
     sent = {
@@ -157,7 +157,7 @@ def edit_category(
         for field in ("newznab_id", "type", "icon", "is_adult")
         if field in body.model_fields_set
     }
-    edited: Category = call.dispatch(EditCategory(category=category, name=body.name, **sent))
+    edited: Category = call.dispatch(EditCategory(category=id, name=body.name, **sent))
     return EditedCategoryReply(
         id=edited.id,
         name=edited.name,
@@ -170,18 +170,16 @@ def edit_category(
     )
 
 
-@router.delete(
-    "/api/admin/categories/{category}", responses=refusals(NotFound, Conflict, Unavailable)
-)
+@router.delete("/api/admin/categories/{id}", responses=refusals(NotFound, Conflict, Unavailable))
 def remove_category(
-    category: UUID, _caller: Administrator, reads: Reads, call: Commands, services: Services
+    id: UUID, _caller: Administrator, reads: Reads, call: Commands, services: Services
 ) -> CategoryRemovedReply:
     """Remove a category, unless torrents or subcategories belong to it."""
     # Whatever is committed counts, also what another process has not folded yet.
     services.freshness.require(services.log.head())
     with reads.connection() as connection:
-        torrents, children = taxonomy.count_belongings(connection, category)
-    call.dispatch(RemoveCategory(category=category, torrents=torrents, children=children))
+        torrents, children = taxonomy.count_belongings(connection, id)
+    call.dispatch(RemoveCategory(category=id, torrents=torrents, children=children))
     return CategoryRemovedReply()
 
 

@@ -78,11 +78,11 @@ def create_tag(body: CreateTagBody, _caller: Administrator, call: Commands) -> T
     )
 
 
-@router.delete("/api/admin/tags/{tag}")
-def remove_tag(tag: UUID, _caller: Administrator, reads: Reads, call: Commands) -> TagRemovedReply:
+@router.delete("/api/admin/tags/{id}")
+def remove_tag(id: UUID, _caller: Administrator, reads: Reads, call: Commands) -> TagRemovedReply:
     """Remove a tag and unbind it from every torrent."""
     with reads.connection() as connection:
-        found = tags.find_tags(connection, [tag])
+        found = tags.find_tags(connection, [id])
     for row in found:
         call.dispatch(RemoveTag(slug=row.slug, name=row.name))
     return TagRemovedReply(removed=bool(found))
