@@ -95,11 +95,11 @@ def handle_remove_role(unit: Unit, command: RemoveRole) -> None:
 
 
 def handle_grant_role(unit: Unit, command: GrantRole) -> None:
-    """Give it. Raises `AccountNotFound`, `RoleNotFound`, `BeyondOwnRights`."""
+    """Give it. Raises `AccountNotFound`, `RoleNotFound`, `BeyondOwnRights`, `BannedAppointment`."""
     account = _account_below(unit, command.account, command.role)
     facts = users.grant_role(account, command.role, reason=command.reason)
     if facts and command.role == ADMINISTRATOR:
-        appoint_administrator(unit, account.id)
+        appoint_administrator(unit, account.id, is_banned=account.is_banned(unit.at))
     unit.record(account.id, account.version, facts)
 
 
@@ -115,7 +115,9 @@ def handle_withdraw_role(unit: Unit, command: WithdrawRole) -> None:
 
 
 def handle_set_staff_roles(unit: Unit, command: SetStaffRoles) -> None:
-    """Set them. Raises `AccountNotFound`, `BeyondOwnRights`, `LastAdministrator`."""
+    """Set them. Raises `AccountNotFound`, `BeyondOwnRights`, `LastAdministrator`,
+    `BannedAppointment`.
+    """
     wanted = {ADMINISTRATOR: command.administrator, MODERATOR: command.moderator}
     account = _account_below(unit, command.account, MODERATOR)
     facts = []
@@ -129,7 +131,7 @@ def handle_set_staff_roles(unit: Unit, command: SetStaffRoles) -> None:
             facts += users.withdraw_role(account, role)
         if role == ADMINISTRATOR:
             if held:
-                appoint_administrator(unit, account.id)
+                appoint_administrator(unit, account.id, is_banned=account.is_banned(unit.at))
             else:
                 _dismiss_administrator(unit, account.id)
     unit.record(account.id, account.version, facts)
@@ -151,10 +153,15 @@ def handle_apply_role_rule(unit: Unit, command: ApplyRoleRule) -> bool:
     return bool(facts)
 
 
-def appoint_administrator(unit: Unit, account: UUID, *, actor: UUID | None = None) -> None:
-    """Add the appointment to what `unit` saves; `actor` as in `Unit.record`."""
+def appoint_administrator(
+    unit: Unit, account: UUID, *, is_banned: bool = False, actor: UUID | None = None
+) -> None:
+    """Add the appointment to what `unit` saves; `actor` as in `Unit.record`.
+
+    Raises `BannedAppointment`.
+    """
     current = unit.load(ADMINISTRATORS, administrators.evolve) or Administrators()
-    facts = administrators.appoint(current, account)
+    facts = administrators.appoint(current, account, is_banned=is_banned)
     unit.record(ADMINISTRATORS, current.version, facts, actor=actor)
 
 

@@ -47,6 +47,13 @@ class OwnDismissal(Invalid):
     message = "You can't take the administrator role from yourself"
 
 
+class BannedAppointment(Invalid):
+    """Who is shut out can't administer: with him alone nobody could."""
+
+    code = "banned_appointment"
+    message = "This user is banned; lift the ban first"
+
+
 class Administrators(msgspec.Struct, frozen=True, kw_only=True):
     """The accounts that administer the site."""
 
@@ -67,8 +74,10 @@ def evolve(state: Administrators | None, envelope: Envelope) -> Administrators:
     return Administrators(version=envelope.originator_version, accounts=accounts)
 
 
-def appoint(current: Administrators, account: UUID) -> list[Fact]:
-    """Add one; nothing when he is one."""
+def appoint(current: Administrators, account: UUID, *, is_banned: bool) -> list[Fact]:
+    """Add one; nothing when he is one. Raises `BannedAppointment`."""
+    if is_banned:
+        raise BannedAppointment()
     return [] if account in current.accounts else [AdministratorAppointed(account=account)]
 
 

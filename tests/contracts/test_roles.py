@@ -184,6 +184,20 @@ def test_nobody_gives_what_he_lacks(api: Api, admin: Browser, alice: Browser) ->
     assert given.status_code == 200
 
 
+def test_a_banned_member_is_not_made_administrator(
+    api: Api, admin: Browser, alice: Browser
+) -> None:
+    """With him as the only one left nobody could administer the site."""
+    account = account_id(alice)
+    assert admin.post(f"/api/admin/users/{account}/ban", json={"reason": "test"}).status_code == 200
+    older = admin.put(
+        f"/api/admin/users/{account}/role", json={"isAdmin": True, "isModerator": True}
+    )
+    for reply in (admin.post(held_path(account), json={"roleId": "administrator"}), older):
+        assert (reply.status_code, code_of(reply)) == (400, "banned_appointment")
+    assert held(admin, account) == []
+
+
 def test_two_administrators_who_dismiss_each_other_leave_one(api: Api, admin: Browser) -> None:
     for round_ in range(3):
         rival = member(api, f"rival{round_}")
