@@ -11,7 +11,14 @@ from pydantic import AliasChoices, Field
 from application.comments import DeleteComment, PostComment, PostedComment
 from domain.comments import COMMENT_LENGTH, CommentNotFound, CommentNotYours
 from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated
-from interfaces.http.deps import Commands, MaybeSignedIn, ReadAccess, Reads, SignedIn
+from interfaces.http.deps import (
+    AuthorOrModerator,
+    Commands,
+    MaybeSignedIn,
+    ReadAccess,
+    Reads,
+    SignedIn,
+)
 from interfaces.http.errors import refusals
 from interfaces.http.models import Body, Instant, Prose, Reply
 from interfaces.http.paging import (
@@ -120,7 +127,10 @@ def post_comment(
 
 @router.delete("/api/torrents/comments/{id}", responses=refusals(Forbidden, NotFound))
 def delete_comment(
-    comment: Annotated[UUID, Path(alias="id")], caller: SignedIn, reads: Reads, call: Commands
+    comment: Annotated[UUID, Path(alias="id")],
+    caller: AuthorOrModerator,
+    reads: Reads,
+    call: Commands,
 ) -> DeleteCommentReply:
     """Delete a comment: one's own, or any as a moderator."""
     try:

@@ -25,7 +25,15 @@ from application.forum import (
 from application.markup import excerpt
 from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from domain.forum import POST_LENGTH, TITLE_LENGTH, ForumTopicNotFound
-from interfaces.http.deps import Commands, MaybeSignedIn, Moderator, Reads, Services, SignedIn
+from interfaces.http.deps import (
+    AuthorOrModerator,
+    Commands,
+    MaybeSignedIn,
+    Moderator,
+    Reads,
+    Services,
+    SignedIn,
+)
 from interfaces.http.errors import refusals
 from interfaces.http.forum_replies import (
     PostReply,
@@ -242,7 +250,9 @@ def show_forum_topic(
 
 
 @router.delete("/api/forum/topics/{id}", responses=refusals(Forbidden, NotFound))
-def delete_forum_topic(topic: TopicId, _caller: SignedIn, call: Commands) -> DeleteForumTopicReply:
+def delete_forum_topic(
+    topic: TopicId, _caller: AuthorOrModerator, call: Commands
+) -> DeleteForumTopicReply:
     """Delete a topic with all its posts: one's own, or any as a moderator."""
     call.dispatch(DeleteForumTopic(topic=topic))
     return DeleteForumTopicReply()
@@ -291,7 +301,7 @@ def write_forum_post(
 
 @router.patch("/api/forum/posts/{id}", responses=refusals(Invalid, Forbidden, NotFound, Conflict))
 def edit_forum_post(
-    post: PostId, body: EditForumPostBody, _caller: SignedIn, call: Commands
+    post: PostId, body: EditForumPostBody, _caller: AuthorOrModerator, call: Commands
 ) -> EditForumPostReply:
     """Change a post's words: one's own, or any as a moderator."""
     edited: EditedForumPost = call.dispatch(
@@ -307,7 +317,9 @@ def edit_forum_post(
 
 
 @router.delete("/api/forum/posts/{id}", responses=refusals(Forbidden, NotFound))
-def delete_forum_post(post: PostId, _caller: SignedIn, call: Commands) -> DeleteForumPostReply:
+def delete_forum_post(
+    post: PostId, _caller: AuthorOrModerator, call: Commands
+) -> DeleteForumPostReply:
     """Delete a post: one's own, or any as a moderator. The first post takes its topic along."""
     deleted: DeletedForumPost = call.dispatch(DeleteForumPost(post=post))
     return DeleteForumPostReply(

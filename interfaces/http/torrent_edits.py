@@ -21,7 +21,7 @@ from domain.errors import Conflict, Forbidden, NotFound
 from domain.media_ids import parse_media_ids
 from domain.taxonomy import slugify
 from domain.torrents import DESCRIPTION_LENGTH, NAME_LENGTH
-from interfaces.http.deps import Commands, Reads, Services, SignedIn
+from interfaces.http.deps import Commands, Reads, Services, UploaderOrModerator
 from interfaces.http.errors import refusals
 from interfaces.http.models import Body, Instant, Line, Prose, Reply
 from interfaces.http.tags import names_of_tags
@@ -134,7 +134,7 @@ class WithdrawTorrentReply(Reply):
     data: WithdrawnTorrentReply
 
 
-def _torrent_id(info_hash: str, caller: SignedIn, reads: Reads) -> UUID:
+def _torrent_id(info_hash: str, caller: UploaderOrModerator, reads: Reads) -> UUID:
     """The torrent of the address, as far as the caller may know of it."""
     with reads.connection() as connection:
         return visible_torrent(connection, info_hash, caller).id
