@@ -120,14 +120,14 @@ SELECT c.id, c.name, c.description, c.icon, c.color, c.place, c.created_at, c.to
     n.author AS newest_author, na.username AS newest_author_name,
     l.last_post, l.id AS last_topic, l.title AS last_title, l.updated_at AS last_at,
     lp.author AS last_author, la.username AS last_author_name
-FROM forum_1.categories c
+FROM forum_2.categories c
 LEFT JOIN LATERAL (
-    SELECT * FROM forum_1.topics t WHERE t.category = c.id ORDER BY t.started DESC LIMIT 1
+    SELECT * FROM forum_2.topics t WHERE t.category = c.id ORDER BY t.started DESC LIMIT 1
 ) n ON true
 LEFT JOIN LATERAL (
-    SELECT * FROM forum_1.topics t WHERE t.category = c.id ORDER BY t.last DESC LIMIT 1
+    SELECT * FROM forum_2.topics t WHERE t.category = c.id ORDER BY t.last DESC LIMIT 1
 ) l ON true
-LEFT JOIN forum_1.posts lp ON lp.id = l.last_post
+LEFT JOIN forum_2.posts lp ON lp.id = l.last_post
 LEFT JOIN users_1.accounts na ON na.id = n.author
 LEFT JOIN users_1.accounts la ON la.id = lp.author
 """
@@ -156,9 +156,9 @@ SELECT t.id, t.category, c.name AS category_name, t.author, a.username AS author
     left(fp.content, %(source)s) AS excerpt
 """
 _TOPIC_JOINS: LiteralString = """
-LEFT JOIN forum_1.categories c ON c.id = t.category
-LEFT JOIN forum_1.posts fp ON fp.id = t.first_post
-LEFT JOIN forum_1.posts lp ON lp.id = t.last_post
+LEFT JOIN forum_2.categories c ON c.id = t.category
+LEFT JOIN forum_2.posts fp ON fp.id = t.first_post
+LEFT JOIN forum_2.posts lp ON lp.id = t.last_post
 LEFT JOIN users_1.accounts a ON a.id = t.author
 LEFT JOIN users_1.accounts la ON la.id = lp.author
 """
@@ -190,7 +190,7 @@ def list_forum_topics(
             _TOPIC
             + """
             FROM (
-                SELECT * FROM forum_1.topics
+                SELECT * FROM forum_2.topics
                 WHERE category = %(category)s AND (pinned, last) < (%(pinned)s, %(last)s)
                 ORDER BY pinned DESC, last DESC
                 LIMIT %(limit)s OFFSET %(offset)s
@@ -207,7 +207,7 @@ def find_forum_topic(conn: Connection, topic: UUID) -> ForumTopicRow | None:
     """One topic, unless it was deleted."""
     with conn.cursor(row_factory=class_row(ForumTopicRow)) as cursor:
         row = cursor.execute(
-            _TOPIC + "FROM forum_1.topics t" + _TOPIC_JOINS + "WHERE t.id = %(topic)s",
+            _TOPIC + "FROM forum_2.topics t" + _TOPIC_JOINS + "WHERE t.id = %(topic)s",
             {"topic": topic, "source": _EXCERPT_SOURCE},
         ).fetchone()
     return _with_excerpt(row) if row else None
@@ -235,7 +235,7 @@ def list_forum_posts(
             _POST
             + """
             FROM (
-                SELECT * FROM forum_1.posts
+                SELECT * FROM forum_2.posts
                 WHERE topic = %(topic)s AND position > %(after)s
                 ORDER BY position
                 LIMIT %(limit)s OFFSET %(offset)s
@@ -252,7 +252,7 @@ def find_forum_post(conn: Connection, post: UUID) -> ForumPostRow | None:
     """One post, unless it was deleted, by itself or with its topic."""
     with conn.cursor(row_factory=class_row(ForumPostRow)) as cursor:
         row = cursor.execute(
-            _POST + "FROM forum_1.posts p" + _POST_JOINS + "WHERE p.id = %s", [post]
+            _POST + "FROM forum_2.posts p" + _POST_JOINS + "WHERE p.id = %s", [post]
         ).fetchone()
     return _cleaned(row) if row else None
 
@@ -264,8 +264,8 @@ def list_latest_posts(conn: Connection, *, limit: int = 5) -> list[LatestPostRow
             """
             SELECT p.id, p.topic, t.title AS topic_title, t.category, p.author,
                 a.username AS author_name, p.created_at, left(p.content, %(source)s) AS excerpt
-            FROM (SELECT * FROM forum_1.posts ORDER BY position DESC LIMIT %(limit)s) p
-            JOIN forum_1.topics t ON t.id = p.topic
+            FROM (SELECT * FROM forum_2.posts ORDER BY position + 0 DESC LIMIT %(limit)s) p
+            JOIN forum_2.topics t ON t.id = p.topic
             LEFT JOIN users_1.accounts a ON a.id = p.author
             ORDER BY p.position DESC
             """,
@@ -277,7 +277,7 @@ def list_latest_posts(conn: Connection, *, limit: int = 5) -> list[LatestPostRow
 def read_forum_totals(conn: Connection) -> ForumTotals:
     """How many categories, topics, posts and contributors there are."""
     with conn.cursor(row_factory=tuple_row) as cursor:
-        rows = cursor.execute("SELECT name, amount FROM forum_1.totals").fetchall()
+        rows = cursor.execute("SELECT name, amount FROM forum_2.totals").fetchall()
     return msgspec.convert(dict(rows), ForumTotals)
 
 

@@ -338,7 +338,7 @@ def machine(servers: TestServers) -> type[RuleBasedStateMachine]:  # noqa: C901 
                 posts=len(self.posts),
                 contributors=len(authors),
             )
-            members = self.conn.execute("SELECT member, posts FROM forum_1.members").fetchall()
+            members = self.conn.execute("SELECT member, posts FROM forum_2.members").fetchall()
             assert dict(members) == authors
             for row in list_forum_categories(self.conn):
                 here = [topic for topic in self.topics.values() if topic.category == row.id]
