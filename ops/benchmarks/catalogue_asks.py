@@ -59,6 +59,12 @@ _DETAIL = (
     + _JOINED
     + "WHERE t.info_hash = %(hash)s AND NOT t.withdrawn"
 )
+_FAVORITES = (
+    _COLUMNS
+    + ", f.favorited_at FROM {favorites}.favorites f JOIN {torrents}.torrents t ON t.id = f.torrent"
+    + _JOINED
+    + "WHERE f.member = %(me)s AND t.status = 'accepted' AND NOT t.withdrawn ORDER BY {order} LIMIT 24"
+)
 _PROFILE = """
 SELECT a.id, a.username, a.created_at, a.uploads, a.starter_upload, t.uploaded, t.downloaded,
        p.display_name, p.bio, p.show_last_seen,
@@ -136,6 +142,15 @@ def all_asks(shape: Shape, hashes: Sequence[str], members: Sequence[str]) -> Ite
         ],
         first=True,
     )
+    for sort, order in {**_ORDERS, "recent": "f.listed DESC"}.items():
+        if sort in {"recent", "name", "seeders"}:
+            yield Ask(
+                name=f"own favourites by {sort}",
+                kind="favorites",
+                plain=statement(_FAVORITES.replace("{order}", order)),
+                variants=[(f"/api/me/favorites?sort={sort}", {"me": members[0]})],
+                first=True,
+            )
 
 
 def _browse(shape: Shape) -> Iterator[Ask]:

@@ -44,8 +44,8 @@ _METHOD = """
   with the requests; it counts no total, knows no permissions and encodes nothing, all of which the request does.
 - The ratio is of the two medians. Searches are judged by themselves: the obvious statement reads the whole table.
 - Plans are those PostgreSQL used (auto_explain) while every ask was made twelve times over HTTP.
-- Growth compares first pages, pages of torrents and profiles with those of a community a hundred times smaller, by the
-  same program in the same run.
+- Growth compares first pages, pages of torrents, profiles and own favourites with those of a community a hundred times
+  smaller, by the same program in the same run.
 """
 
 

@@ -184,7 +184,7 @@ class _Made:
         for start in range(0, count, _CHUNK):
             size = min(_CHUNK, count - start)
             # Old and new are equally popular: the rank is spread over the torrents.
-            ranks = _spread(self._random.random(size) ** 3, self._shape.torrents)
+            ranks = _spread(self._random.random(size) ** 2, self._shape.torrents)
             members = (self._random.random(size) ** 2 * self._shape.members).astype(int)
             for place in range(size):
                 torrent = int(ranks[place])
