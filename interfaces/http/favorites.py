@@ -99,7 +99,7 @@ def list_favorites(
     """
     behind = _place(after, sort) if after is not None else None
     viewer = viewer_of(caller)
-    with reads.connection() as connection:
+    with reads.connection() as connection, connection.transaction():
         view = open_view(connection, trees, caller)
         without = () if view.shows_adult else sorted(view.categories.adult)
         # One more than shown tells whether there is a next page.

@@ -197,7 +197,7 @@ def list_torrents(
     `totalExact` is false has at least `total` matches.
     """
     after = asked.keys()
-    with reads.connection() as connection:
+    with reads.connection() as connection, connection.transaction():
         view = open_view(connection, trees, caller)
         branch = view.categories.branch(asked.category) if asked.category else None
         browse = Browse(
@@ -243,7 +243,7 @@ def show_torrent(
     One of an adult category is shown to members whose profile asks for such; others are told
     only that it is one.
     """
-    with reads.connection() as connection:
+    with reads.connection() as connection, connection.transaction():
         view = open_view(connection, trees, caller)
         row = visible_torrent(connection, info_hash, caller)
         if row.category in view.categories.adult and not view.shows_adult:
