@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from tests.contracts.test_reports import decide as decide_report
-from tests.contracts.test_reports import filed
 from tests.kit.accounts import account_id, moderator
 from tests.kit.api import Api
 from tests.kit.browser import Browser
+from tests.kit.reports import decide as decide_report
+from tests.kit.reports import filed
 from tests.kit.torrents import accepted, uploaded
 
 PATH = "/api/mod/dashboard"
