@@ -20,7 +20,7 @@ from projections.engine import Connection, is_installed, tuples, use_schema
 SCHEMA: Final = "member_directory_1"
 INFINITE: Final = 2**63 - 1
 """The ratio of who uploaded and never downloaded."""
-_NEWCOMERS_BACK: Final = 1_000
+_NEWCOMERS_BACK: Final = 256
 """Numbers are given out before their fact is saved: so far back one may come late."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

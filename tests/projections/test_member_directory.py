@@ -92,7 +92,7 @@ def test_newcomers_enter_once_with_what_they_have(conn: Connection) -> None:
 
 
 def test_a_newcomer_whose_number_came_late_enters_too(conn: Connection) -> None:
-    put_accounts(conn, 900, 900)
+    put_accounts(conn, 200, 200)
     admit_newcomers(conn)
     put_accounts(conn, 7, 7)
     assert admit_newcomers(conn) == [account_of(conn, 7)]
