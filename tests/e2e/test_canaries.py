@@ -258,6 +258,13 @@ def _announce(story: Story, vera: RemoteBrowser, folder: Path) -> None:
                 client.connect(), bytes.fromhex(info_hash), b"-LT2100-canaries0002"
             )
             story.errors.append(client.ask(head + url_options(f"/announce/{key}".encode())).hex())
+    for key in (general, own):
+        # In a query no answer of the API repeats it. An unknown path is told to its caller as he
+        # wrote it, so those answers are left out; what is logged of them is looked through.
+        _refused(story, vera.get("/api/torrents", params={"passkey": key, "limit": key}))
+        _refused(story, vera.get(f"/nothing?passkey={key}"))
+        for path in (f"/api/torrents/{key}", f"/rss/{key}", f"/api/users/{key}"):
+            assert vera.get(path).status_code in {400, 404}
     rotated = vera.post("/api/auth/passkey", json={"confirm": True})
     new = rotated.json()["passkey"]
     _plant(story, "rotated announce key", new, new[8:], bytes.fromhex(new)[4:])
