@@ -15,8 +15,9 @@ from ops.benchmarks.catalogue_bench import command
 from ops.benchmarks.catalogue_page import catalogue_page
 from ops.benchmarks.catalogue_plans import large_scans, read_plans
 from ops.benchmarks.catalogue_set import Shape, write_set
-from ops.benchmarks.catalogue_timing import percentile
+from ops.benchmarks.catalogue_timing import percentile, require_as_much
 from ops.benchmarks.machine import this_machine
+from ops.benchmarks.processes import BenchmarkFailed
 from ops.benchmarks.rows import Bound, Row, cells
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,6 +108,12 @@ def test_percentiles_are_of_what_was_measured() -> None:
     values = [float(value) for value in range(100, 0, -1)]
     assert (percentile(values, 50), percentile(values, 95), percentile(values, 99)) == (51, 96, 100)
     assert percentile([7.0], 99) == 7.0
+
+
+def test_an_emptier_answer_is_no_figure() -> None:
+    require_as_much("browse", b'{"data": [1, 2, 3]}', 2)
+    with pytest.raises(BenchmarkFailed, match="browse: the API shows 3 rows, plain SQL finds 4"):
+        require_as_much("browse", b'{"data": [1, 2, 3]}', 4)
 
 
 def test_the_page_names_its_community_and_command() -> None:
