@@ -52,7 +52,7 @@ def record_ban_account(
 
     Raises `AccountNotFound` and the refusals of `ban_account`.
     """
-    account = unit.load(account_id, users.evolve)
+    account = unit.find(account_id, users.evolve)
     if account is None:
         raise users.AccountNotFound()
     facts = account_bans.ban_account(
@@ -80,7 +80,7 @@ def handle_ban_account(unit: Unit, command: BanAccount) -> None:
 
 def handle_unban_account(unit: Unit, command: UnbanAccount) -> None:
     """Let him in. Raises `AccountNotFound`, `AdministratorsBan`."""
-    account = unit.load(command.account, users.evolve)
+    account = unit.find(command.account, users.evolve)
     if account is None:
         raise users.AccountNotFound()
     facts = account_bans.unban_account(account.ban, unit.actor.permissions)

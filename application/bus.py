@@ -100,6 +100,14 @@ class Unit:
     def load(self, originator_id: UUID, evolve: Evolve[S]) -> S | None:
         return self.log.load(originator_id, evolve)
 
+    def find(self, asked: UUID, evolve: Evolve[S]) -> S | None:
+        """The aggregate a caller's id means; None also where the id is another kind of thing's."""
+        try:
+            return self.log.load(asked, evolve)
+        except TypeError:
+            # What `evolve` raises for facts that are none of its kind's.
+            return None
+
     def claim_owner(self, claim: Claim) -> UUID | None:
         return self.log.claim_owner(claim)
 

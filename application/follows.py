@@ -29,7 +29,7 @@ def handle_follow_member(unit: Unit, command: FollowMember) -> None:
     follow_id = follows.follow_id(follower, command.member)
     follow = unit.load(follow_id, follows.evolve) or Follow()
     facts = follows.follow_member(follow, follower, command.member)
-    if facts and unit.load(command.member, users.evolve) is None:
+    if facts and unit.find(command.member, users.evolve) is None:
         raise users.AccountNotFound()
     unit.record(follow_id, follow.version, facts)
 

@@ -121,7 +121,7 @@ def handle_expire_invitation(unit: Unit, command: ExpireInvitation) -> None:
 
 def handle_grant_invites(unit: Unit, command: GrantInvites) -> int:
     """Grant them; how many he may give now. Raises `AccountNotFound`."""
-    account = unit.load(command.account, users.evolve)
+    account = unit.find(command.account, users.evolve)
     facts = users.grant_invites(account, command.amount)
     if account is None:
         raise users.AccountNotFound()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID, uuid5
 
 import msgspec
@@ -23,10 +23,7 @@ from domain import (
     torrents,
     users,
 )
-from domain.kernel import Envelope
 from domain.reports import BanDuration, Report, TargetType, Verdict
-
-S = TypeVar("S")
 
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +152,7 @@ def handle_decide_report(unit: Unit, command: DecideReport) -> DecidedReport:
 
 def find_report(unit: Unit, report: UUID) -> Report | None:
     """The report with this id, None when there is none."""
-    return _find(unit, report, reports.evolve)
+    return unit.find(report, reports.evolve)
 
 
 def _record_ban(
@@ -204,22 +201,14 @@ def _told_by_whom(
     )
 
 
-def _find(unit: Unit, id: UUID, evolve: Callable[[S | None, Envelope], S]) -> S | None:
-    try:
-        return unit.load(id, evolve)
-    except TypeError:
-        # The id belongs to another kind of thing, whose facts this one has not.
-        return None
-
-
 def _user(unit: Unit, target: UUID) -> _Target | None:
-    account = _find(unit, target, users.evolve)
+    account = unit.find(target, users.evolve)
     return _Target(owner=account.id, torrent=None) if account else None
 
 
 def _torrent(unit: Unit, target: UUID) -> _Target | None:
     """A torrent the caller may see: accepted, his own, or any for staff."""
-    torrent = _find(unit, target, torrents.evolve)
+    torrent = unit.find(target, torrents.evolve)
     if torrent is None or torrent.withdrawn:
         return None
     thread = unit.load(moderation.thread_id(target), moderation.evolve)
@@ -231,20 +220,20 @@ def _torrent(unit: Unit, target: UUID) -> _Target | None:
 
 def _comment(unit: Unit, target: UUID) -> _Target | None:
     """A comment below a torrent the caller may see."""
-    comment = _find(unit, target, comments.evolve)
+    comment = unit.find(target, comments.evolve)
     if comment is None or comment.deleted or _torrent(unit, comment.torrent) is None:
         return None
     return _Target(owner=comment.author, torrent=comment.torrent)
 
 
 def _topic(unit: Unit, target: UUID) -> _Target | None:
-    topic = _find(unit, target, forum_topics.evolve)
+    topic = unit.find(target, forum_topics.evolve)
     return _Target(owner=topic.author, torrent=None) if topic and not topic.deleted else None
 
 
 def _post(unit: Unit, target: UUID) -> _Target | None:
     """A post of a topic that is there."""
-    post = _find(unit, target, forum_posts.evolve)
+    post = unit.find(target, forum_posts.evolve)
     if post is None or post.deleted or _topic(unit, post.topic) is None:
         return None
     return _Target(owner=post.author, torrent=None)

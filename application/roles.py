@@ -175,7 +175,7 @@ def _account_below(unit: Unit, account: UUID, role: str) -> users.Account:
     """The account whose `role` is to change, if the caller has the right to."""
     book = load_role_book(unit)
     roles.require_role(book, role)
-    found = unit.load(account, users.evolve)
+    found = unit.find(account, users.evolve)
     if found is None:
         raise users.AccountNotFound()
     if unit.context.actor is not None:
