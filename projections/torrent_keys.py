@@ -35,7 +35,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     descending: bool
     hidden: str | None
     searched: bool
-    tagged: bool
+    tags: int
     conditions: tuple[str, ...]
     in_categories: bool
     without_categories: bool
@@ -49,7 +49,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def needs_torrents(self) -> bool:
         """Whether the sort's own table cannot answer alone."""
-        return bool(self.searched or self.tagged or self.conditions)
+        return bool(self.searched or self.tags or self.conditions)
 
 
 def wanted(browse: Browse, values: dict[str, Any]) -> Wanted:
@@ -66,6 +66,7 @@ def wanted(browse: Browse, values: dict[str, Any]) -> Wanted:
     if browse.search is not None:
         searched = search_conditions(browse.search, values)
         conditions += searched
+    values.update({f"tag{place}": tag for place, tag in enumerate(browse.tags)})
     if browse.after is not None:
         values["after_key"], values["after_listed"] = browse.after
     viewer = browse.viewer
@@ -75,7 +76,7 @@ def wanted(browse: Browse, values: dict[str, Any]) -> Wanted:
         descending=browse.descending,
         hidden="true" if viewer.is_staff else own,
         searched=any("s." in condition for condition in searched),
-        tagged=bool(browse.tags),
+        tags=len(browse.tags),
         conditions=tuple(conditions),
         in_categories=browse.categories is not None,
         without_categories=bool(browse.without),
@@ -118,7 +119,10 @@ def walk(wanted: Wanted) -> str:
 def probe(wanted: Wanted) -> str:
     """Numbers of matches in whatever order is quickest, at most `%(most)s`."""
     bare = msgspec.structs.replace(wanted, from_cursor=False, merged=False)
-    shown = _shown(bare, "", by_torrent=True)
+    others = wanted.conditions or wanted.in_categories or wanted.without_categories
+    shown = (
+        _tagged(wanted.tags) if wanted.tags and not others else _shown(bare, "", by_torrent=True)
+    )
     if wanted.hidden is None:
         return f"SELECT number FROM ({shown}) found LIMIT %(most)s"
     return (
@@ -162,11 +166,11 @@ def _shown(wanted: Wanted, tail: str, *, by_torrent: bool = False, category: str
     conditions += _without(wanted, table)
     if wanted.searched:
         source += " JOIN torrents_3.search_names s ON s.number = t.number"
-    if wanted.tagged:
-        if wanted.sort == "recent" or by_torrent:
-            source += " JOIN torrents_3.tag_links k ON k.number = t.number"
-            conditions.append("k.tag = %(first_tag)s")
-            listed = "k.listed"
+    if wanted.tags and (wanted.sort == "recent" or by_torrent):
+        source += " JOIN torrents_3.tag_links k ON k.number = t.number"
+        conditions += _all_tags(wanted.tags)
+        listed = "k.listed"
+    elif wanted.tags:
         conditions.append("t.tag_slugs @> %(tags)s::text[]")
     key = listed if wanted.sort == "recent" else _KEYS[wanted.sort]
     if by_torrent:
@@ -175,6 +179,26 @@ def _shown(wanted: Wanted, tail: str, *, by_torrent: bool = False, category: str
         f"SELECT {table}.number, {key} AS key, {listed} AS listed FROM {source}"
         f" WHERE {' AND '.join(conditions)}{_after(wanted, table, key=key, listed=listed)}{tail}"
     )
+
+
+def _tagged(tags: int) -> str:
+    """Shown torrents that bear the tags; nothing else has links."""
+    return (
+        "SELECT k.number, NULL AS key, k.listed AS listed FROM torrents_3.tag_links k"
+        f" WHERE {' AND '.join(_all_tags(tags))}"
+    )
+
+
+def _all_tags(tags: int) -> list[str]:
+    """That `k` is of the first tag, and its torrent bears the others, each looked up by itself.
+
+    No two torrents have one `listed`; a second equal column would only mislead the planner.
+    """
+    return ["k.tag = %(tag0)s"] + [
+        f"EXISTS (SELECT FROM torrents_3.tag_links k{place} WHERE k{place}.tag = %(tag{place})s"
+        f" AND k{place}.listed = k.listed)"
+        for place in range(1, tags)
+    ]
 
 
 def _hidden(wanted: Wanted, tail: str) -> str:
@@ -186,15 +210,18 @@ def _hidden(wanted: Wanted, tail: str) -> str:
         conditions.append(str(wanted.hidden))
     if wanted.in_categories:
         conditions.append("t.category = ANY(%(categories)s::uuid[])")
+    listed = "t.listed"
     if wanted.sort in _FIGURES:
         source += " JOIN torrents_3.figures f ON f.number = t.number"
+        conditions.append("NOT f.shown")
+        listed = "f.listed"
     if wanted.searched:
         source += " JOIN torrents_3.search_names s ON s.number = t.number"
-    if wanted.tagged:
+    if wanted.tags:
         conditions.append("t.tag_slugs @> %(tags)s::text[]")
     return (
-        f"SELECT t.number, {_KEYS[wanted.sort]} AS key, t.listed FROM {source}"
-        f" WHERE {' AND '.join(conditions)}{_after(wanted, 't')}{tail}"
+        f"SELECT t.number, {_KEYS[wanted.sort]} AS key, {listed} AS listed FROM {source}"
+        f" WHERE {' AND '.join(conditions)}{_after(wanted, 't', listed=listed)}{tail}"
     )
 
 

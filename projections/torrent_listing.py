@@ -35,6 +35,10 @@ CREATE INDEX ON figures (seeders, listed) WHERE shown;
 CREATE INDEX ON figures (leechers, listed) WHERE shown;
 CREATE INDEX ON figures (completed, listed) WHERE shown;
 CREATE INDEX ON figures (comments, listed) WHERE shown;
+CREATE INDEX ON figures (seeders, listed) WHERE NOT shown;
+CREATE INDEX ON figures (leechers, listed) WHERE NOT shown;
+CREATE INDEX ON figures (completed, listed) WHERE NOT shown;
+CREATE INDEX ON figures (comments, listed) WHERE NOT shown;
 CREATE INDEX ON figures (category, seeders, listed) WHERE shown;
 CREATE TABLE tag_links (
     tag text COLLATE "C" NOT NULL,

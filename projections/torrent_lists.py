@@ -264,7 +264,6 @@ def _values(browse: Browse) -> dict[str, Any]:
         "without": list(browse.without),
         "categories": list(browse.categories or ()),
         "tags": list(browse.tags),
-        "first_tag": browse.tags[0] if browse.tags else None,
         "imdb": list(browse.imdb),
         "tmdb": list(browse.tmdb),
         "tvdb": list(browse.tvdb),
