@@ -122,7 +122,7 @@ class OwnReport(Invalid):
 class AlreadyReported(Conflict):
     """The member has a pending report on the same target (claim kind "report.pending").
 
-    `data["report"]` is its id.
+    `data["report"]` is its id; it is not told where both were sent at the same moment.
     """
 
     code = "already_reported"
