@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from projections.registry import ALL
+from tests.contracts.reference_contracts import claims_of_tests, shown_by
+from tests.kit import calls
 from tests.kit.accounts import administrator, member, moderator
 from tests.kit.api import Api, install_read_models, running_api
 from tests.kit.browser import Browser
 from tests.kit.servers import Database, TestServers
+
+
+@pytest.fixture(autouse=True)
+def _shows_what_it_is_named_for(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test the table of contracts names makes the calls it is named for."""
+    calls.MADE.clear()
+    yield
+    shown = shown_by(calls.MADE)
+    if into := os.environ.get("TRACKARR_NOTE_CALLS"):
+        lines = ["\t".join((request.node.nodeid, *claim)) + "\n" for claim in sorted(shown)]
+        with Path(into).open("a") as file:
+            file.write("".join(lines))
+        return
+    missing = claims_of_tests().get(request.node.nodeid, frozenset()) - shown
+    assert not missing, "named in reference_contracts.tsv for calls it does not make"
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from fastapi import FastAPI
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from tests.kit.calls import noted
+
 PASSWORD = "correct horse battery"
 
 
@@ -48,7 +50,10 @@ class Browser:
     ) -> None:
         """`address` is where its requests seem to come from; by default no address at all."""
         self.client = TestClient(
-            app, headers=headers or {}, raise_server_exceptions=False, client=(address, 50_000)
+            noted(app),
+            headers=headers or {},
+            raise_server_exceptions=False,
+            client=(address, 50_000),
         )
 
     def get(self, path: str, **options: Any) -> Response:
