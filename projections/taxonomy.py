@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -29,10 +28,6 @@ CREATE TABLE categories (
 );
 CREATE INDEX ON categories (parent);
 """
-
-
-_WORD = re.compile(r"[A-Za-z0-9-]{1,300}")
-"""What an id or a slug is made of; nothing else is looked up."""
 
 
 class CategoryRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,28 +141,3 @@ def count_belongings(conn: Connection, category: UUID) -> tuple[int, int]:
             {"category": category},
         ).fetchone()
     return (int(row[0]), int(row[1])) if row else (0, 0)
-
-
-def category_branch(conn: Connection, category: str) -> list[UUID]:
-    """The category with this id or slug, and its direct children; empty when there is none."""
-    if not _WORD.fullmatch(category):
-        return []
-    with conn.cursor(row_factory=class_row(_CategoryId)) as cursor:
-        rows = cursor.execute(
-            """
-            WITH chosen AS (
-                SELECT id FROM taxonomy_1.categories
-                WHERE slug = %(category)s OR id::text = lower(%(category)s)
-            )
-            SELECT id FROM chosen
-            UNION
-            SELECT c.id FROM taxonomy_1.categories c JOIN chosen ON c.parent = chosen.id
-            LIMIT 1000
-            """,
-            {"category": category},
-        ).fetchall()
-    return sorted(row.id for row in rows)
-
-
-class _CategoryId(msgspec.Struct, frozen=True):
-    id: UUID
