@@ -185,12 +185,18 @@ def test_the_tracker_refuses_the_key_before_within_a_second(
     browser = replace(api, app=create_app(services), services=services).browser()
     browser.client.cookies.update(alice.client.cookies)
     info_hash = accepted(mona, alice)
+    # A busy machine may leave the read model behind the approval, and there is no worker here.
+    assert step.catch_up(api.log.head(), 20.0) == ()
     assert publisher.publish()
     keys = api.log.keyring.materials("passkeys")
     with running_tracker(redis_url, passkey_keys=keys) as tracker:
         before = (key_of(browser), downloaded_key(browser, info_hash))
         assert [failure(tracker, key, info_hash) for key in before] == [b"", b""]
-        new = rotate(browser).json()["passkey"]
+        rotated = rotate(browser)
+        if "x-stale" in rotated.headers:
+            assert step.catch_up(api.log.head(), 20.0) == ()
+            assert publisher.publish()
+        new = rotated.json()["passkey"]
         eventually(
             lambda: all(failure(tracker, key, info_hash) for key in before), "still let in", 1.0
         )
