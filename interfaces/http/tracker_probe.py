@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import secrets
 import socket
 import struct
@@ -76,14 +75,12 @@ class TrackerProbe:
 
 def _answers_http(host: str, port: int, seconds: float) -> bool:
     """Whether the announce port says that it is well; its 503 means that announces are refused."""
-    connection = http.client.HTTPConnection(host, port, timeout=seconds)
     try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
+        with socket.create_connection((host, port), timeout=seconds) as asker:
+            asker.sendall(b"GET /health HTTP/1.0\r\nHost: tracker\r\n\r\n")
+            return asker.recv(64).split(b" ")[1:2] == [b"200"]
+    except OSError:
         return False
-    finally:
-        connection.close()
 
 
 def _answers_udp(host: str, port: int, seconds: float) -> bool:

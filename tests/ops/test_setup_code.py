@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ops.cli import run
+from ops.cli import setup_code as setup_code_command
 from ops.container.api import _http_settings
 from ops.run_state import RunState, Urls
 from ops.settings import load_settings
@@ -97,7 +98,7 @@ def test_the_command_knows_when_the_site_has_begun(
         urls=urls, pids={}, ports={}, public_url="http://localhost", supervisor=os.getpid()
     )
     # The state counts only while `up` holds its lock.
-    monkeypatch.setattr("ops.cli.setup_code.read_run_state", lambda _folder: state)
+    monkeypatch.setattr(setup_code_command, "read_run_state", lambda _folder: state)
     assert shown(capsys)[0] == setup_code(load_settings())
     administrator(api)
     code, said = shown(capsys)
