@@ -98,7 +98,7 @@ def test_an_idle_exception_from_having_a_reader_is_found() -> None:
 def test_facts_are_found_through_the_functions_a_handler_uses() -> None:
     makers = raised_by(HANDLERS)
     assert makers[TorrentApproved] == ("ApproveTorrent",)
-    assert makers[AccountRegistered] == ("RegisterAccount",)
+    assert makers[AccountRegistered] == ("ImportLines", "RegisterAccount")
     assert raised_by({ApproveTorrent: handle_approve_torrent}).keys() == {TorrentApproved}
 
 
