@@ -149,7 +149,7 @@ def handle_seed_categories(unit: Unit, _command: SeedCategories) -> int:
     """Create what is missing; how many that were.
 
     The ids are the same for everybody, so that of two who seed at once the second finds the
-    tree; one that was removed comes back under its id.
+    tree; one that was renamed stays as it is, one that was removed comes back under its id.
     """
     created = 0
     parents: dict[str, taxonomy.Category | None] = {}
@@ -163,14 +163,22 @@ def handle_seed_categories(unit: Unit, _command: SeedCategories) -> int:
             # Somebody's own category has the slug below another one: nothing fits under it.
             continue
         gone = unit.load(default.id, taxonomy.evolve)
+        if gone is not None and not gone.removed:
+            # It was renamed, so its first slug is free again; the category is still there.
+            parents[default.slug] = gone
+            continue
         facts = taxonomy.create_category(
             parent,
             name=default.name,
-            slug=default.slug,
+            # Below a parent that was renamed the slug starts with the new one.
+            slug=default.slug.removeprefix(f"{default.parent}-"),
             newznab_id=default.newznab_id,
             type=default.type,
             is_adult=default.is_adult,
         )
+        slug = next(fact.slug for fact in facts if isinstance(fact, taxonomy.CategoryCreated))
+        if unit.claim_owner(taxonomy.slug_claim(slug)) is not None:
+            continue
         version = gone.version if gone else 0
         unit.record(default.id, version, facts)
         created += 1
@@ -178,7 +186,7 @@ def handle_seed_categories(unit: Unit, _command: SeedCategories) -> int:
             id=default.id,
             version=version + 1,
             name=default.name,
-            slug=default.slug,
+            slug=slug,
             parent=parent.id if parent else None,
             newznab_id=default.newznab_id,
             type=default.type,

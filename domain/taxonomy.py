@@ -255,9 +255,7 @@ def require_present(category: Category | None) -> Category:
 
 def _valid_name(name: str) -> str:
     name = name.strip()
-    if "\0" in name:
-        # No database text can hold it, and a recorded fact must never stop a read model.
-        raise CategoryInvalid("name: must not contain NUL characters", field="name")
+    _require_storable(name, "name")
     if not 1 <= len(name) <= NAME_LENGTH:
         raise CategoryInvalid(f"name: must have 1 to {NAME_LENGTH} characters", field="name")
     return name
@@ -273,9 +271,21 @@ def _valid_newznab_id(newznab_id: int | None) -> int | None:
 
 
 def _valid_icon(icon: str | None) -> str | None:
-    if icon is not None and len(icon) > ICON_LENGTH:
+    if icon is None:
+        return None
+    _require_storable(icon, "icon")
+    if len(icon) > ICON_LENGTH:
         raise CategoryInvalid(f"icon: must have at most {ICON_LENGTH} characters", field="icon")
     return icon
+
+
+def _require_storable(text: str, field: str) -> None:
+    if "\0" in text:
+        # No database text can hold it, and a recorded fact must never stop a read model.
+        raise CategoryInvalid(f"{field}: must not contain NUL characters", field=field)
+    if any("\ud800" <= each <= "\udfff" for each in text):
+        # Nor can a fact, which is UTF-8.
+        raise CategoryInvalid(f"{field}: must not contain half of a surrogate pair", field=field)
 
 
 def _slug_below(parent_slug: str | None, text: str) -> str:

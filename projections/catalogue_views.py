@@ -66,7 +66,7 @@ SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
        coalesce(
            (SELECT show_adult_content FROM profiles_1.profiles WHERE account = %s::uuid), false
        ),
-       (SELECT last FROM taxonomy_1.position)
+       (SELECT last FROM taxonomy_2.position)
 """
 # The statements of the catalogue are made so that one plan serves whatever is asked; planning
 # anew is most of their cost. The setting ends with the caller's transaction.

@@ -15,7 +15,7 @@ _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _NAMES = """
     SELECT id, username FROM users_1.accounts WHERE id = ANY(%(ids)s::uuid[])
     UNION ALL SELECT id, '"' || name || '"' FROM torrents_3.torrents WHERE id = ANY(%(ids)s::uuid[])
-    UNION ALL SELECT id, name FROM taxonomy_1.categories WHERE id = ANY(%(ids)s::uuid[])
+    UNION ALL SELECT id, name FROM taxonomy_2.categories WHERE id = ANY(%(ids)s::uuid[])
 """
 _MEANT = """
     SELECT id FROM torrents_3.torrents

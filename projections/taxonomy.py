@@ -48,7 +48,7 @@ class TaxonomyProjection:
     """Categories as they are now."""
 
     name = "taxonomy"
-    version = 1
+    version = 2
     topics: frozenset[str] | None = frozenset(
         {CategoryCreated.TOPIC, CategoryEdited.TOPIC, CategoryRemoved.TOPIC}
     )
@@ -69,12 +69,17 @@ class TaxonomyProjection:
 
 
 def _category_created(cursor: Cursor, category: UUID, fact: CategoryCreated, at: datetime) -> None:
+    # There are logs in which one that was renamed is created again; its last creation counts.
     cursor.execute(
         """
         INSERT INTO categories
             (id, name, slug, parent, newznab_id, type, icon, is_adult, created_at)
         VALUES (%(id)s, %(name)s, %(slug)s, %(parent)s, %(newznab_id)s, %(type)s, %(icon)s,
                 %(is_adult)s, %(created_at)s)
+        ON CONFLICT (id) DO UPDATE
+        SET name = excluded.name, slug = excluded.slug, parent = excluded.parent,
+            newznab_id = excluded.newznab_id, type = excluded.type, icon = excluded.icon,
+            is_adult = excluded.is_adult
         """,
         {"id": category, "parent": fact.parent, "created_at": at, **_fields(fact)},
     )
@@ -109,7 +114,7 @@ def list_categories(conn: Connection) -> list[CategoryRow]:
         return cursor.execute(
             """
             SELECT id, name, slug, parent, newznab_id, type, icon, is_adult, created_at
-            FROM taxonomy_1.categories
+            FROM taxonomy_2.categories
             ORDER BY name, id
             LIMIT 10000
             """
@@ -122,7 +127,7 @@ def find_category(conn: Connection, category: UUID) -> CategoryRow | None:
         return cursor.execute(
             """
             SELECT id, name, slug, parent, newznab_id, type, icon, is_adult, created_at
-            FROM taxonomy_1.categories
+            FROM taxonomy_2.categories
             WHERE id = %s
             """,
             [category],
@@ -136,7 +141,7 @@ def count_belongings(conn: Connection, category: UUID) -> tuple[int, int]:
             """
             SELECT (SELECT coalesce(sum(torrents), 0)::bigint FROM torrents_3.counts
                     WHERE category = %(category)s),
-                   (SELECT count(*) FROM taxonomy_1.categories WHERE parent = %(category)s)
+                   (SELECT count(*) FROM taxonomy_2.categories WHERE parent = %(category)s)
             """,
             {"category": category},
         ).fetchone()

@@ -228,6 +228,20 @@ def test_seed_categories_creates_only_what_is_missing(
     assert api.topics().count("category.created.1") == 29
 
 
+def test_seed_categories_leaves_a_renamed_one_as_it_is(api: Api, admin: Browser) -> None:
+    seed(admin)
+    tree = {row["slug"]: row for row in admin.get("/api/categories").json()}
+    assert edit(admin, tree["movies"]["id"], name="Films").status_code == 200
+    assert remove(admin, tree["movies"]["subcategories"][0]["id"]).status_code == 200
+    assert seed(admin).json() == {"success": True, "created": 1}
+    after = {row["slug"]: row for row in admin.get("/api/categories").json()}
+    assert after["films"]["id"] == tree["movies"]["id"]
+    assert "films-bluray" in [row["slug"] for row in after["films"]["subcategories"]]
+    assert seed(admin).json()["created"] == 0
+    # The read model goes on.
+    assert create(admin, name="Maps").json()["slug"] == "maps"
+
+
 def test_two_who_seed_at_once_make_one_tree(api: Api, admin: Browser) -> None:
     made: list[Any] = []
     ready = threading.Barrier(2)
