@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import psycopg
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.timeout(240)
 SIZE = 4_000_037
 UPLOAD_LIMIT = 1_200_000
 """Bytes per second: the transfer lasts long enough to be interrupted."""
+CALM_ROUNDS = 3
 KILLED = ["tracker", "worker", "api", "scheduler", "postgres", "valkey"]
 
 
@@ -70,10 +72,10 @@ def test_redis_with_nothing_in_it_is_filled_again(site: Site, tmp_path: Path) ->
     seeder.add(download(site.admin, info_hash))
     leecher.add(download(site.member, info_hash))
     leecher.wait(lambda: _announced((seeder, leecher)) and leecher.is_seeding(), what="the film")
-    # The worker numbers the new stream behind the old one, which starts the tracker anew once:
+    # The worker numbers the new stream behind the old one, which starts the tracker anew:
     # clients say `stopped` but once, so not into that.
     eventually(lambda: _recorded(site, info_hash) > 0, wanted=True, seconds=40)
-    _acknowledged((seeder, leecher))
+    _settled((seeder, leecher))
     received, sent = leecher.stop(), seeder.stop()
     assert received[1] >= SIZE
     eventually(lambda: site.gained(site.admin, before[0]), sent, seconds=40)
@@ -109,6 +111,17 @@ def _acknowledged(clients: tuple[TorrentClient, ...]) -> None:
             return len(client.replies) > known
 
         client.wait(answered, what="an answer after the restart")
+
+
+def _settled(clients: tuple[TorrentClient, ...]) -> None:
+    """Announce until the tracker answered each client for some seconds without a refusal."""
+    calm = 0
+    while calm < CALM_ROUNDS:
+        refused = sum(len(client.tracker_errors) for client in clients)
+        _acknowledged(clients)
+        time.sleep(1)
+        now_refused = sum(len(client.tracker_errors) for client in clients)
+        calm = calm + 1 if now_refused == refused else 0
 
 
 def _revived(site: Site, killed: dict[str, int]) -> None:

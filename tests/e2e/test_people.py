@@ -33,7 +33,7 @@ def statuses(site: Site, browser: RemoteBrowser) -> set[int]:
     return {httpx2.get(url, cookies=cookies).status_code for _ in range(LOOKS)}
 
 
-def test_who_is_there_is_known_across_processes(people: Site) -> None:
+def who_is_there(people: Site) -> None:
     assert statuses(people, people.member) == {200}
     page = people.admin.get("/api/admin/users").json()
     assert [item["username"] for item in page["items"]] == ["alice", "root"]
@@ -42,15 +42,22 @@ def test_who_is_there_is_known_across_processes(people: Site) -> None:
     assert page["stats"]["onlineNow"] >= 1
 
 
-def test_the_operator_resets_factors_and_ends_sessions(people: Site) -> None:
+def an_operator_resets_factors(people: Site) -> None:
     done = people.installation.command("user", "reset-factors", "alice")
     assert (done.returncode, done.stdout) == (0, "alice has no second factor\n"), done.stderr
     assert statuses(people, people.member) == {200}
 
 
-def test_a_ban_acts_in_every_process_with_the_next_request(people: Site) -> None:
+def a_ban_acts_with_the_next_request(people: Site) -> None:
     assert statuses(people, people.member) == {200}
     alice = people.admin.get("/api/admin/users").json()["items"][0]["id"]
     banned = people.admin.post(f"/api/admin/users/{alice}/ban", json={"reason": "spam"})
     assert banned.status_code == 200, banned.text
     assert statuses(people, people.member) == {401}
+
+
+def test_every_api_process_knows_who_is_there_and_who_no_longer(people: Site) -> None:
+    """In this order: the last part ends the member's sessions."""
+    who_is_there(people)
+    an_operator_resets_factors(people)
+    a_ban_acts_with_the_next_request(people)

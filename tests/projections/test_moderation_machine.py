@@ -311,8 +311,8 @@ def test_moderation_on_the_real_log(servers: TestServers) -> None:
     run_state_machine_as_test(
         machine(servers),
         settings=settings(
-            max_examples=8,
-            stateful_step_count=30,
+            max_examples=5,
+            stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -17,10 +17,23 @@ from projections.engine import schema_of
 from projections.rebuild import fill, rebuild
 from projections.registry import ALL
 from projections.verify import Verifier
+from tests.kit import forum, reports
 from tests.kit.accounts import account_id, administrator, member, moderator
 from tests.kit.api import Api, running_api
 from tests.kit.browser import Browser
 from tests.kit.torrents import accepted, uploaded
+
+NO_RULES = {
+    "nfoRequired": False,
+    "descriptionRequired": False,
+    "descriptionMinLength": 0,
+    "titlePatternEnforced": False,
+    "titleBlocklist": None,
+    "tmdbIdRequired": False,
+    "maxTorrentSize": None,
+    "staffBypass": True,
+    "categoryPatterns": {},
+}
 
 
 @pytest.fixture
@@ -47,6 +60,7 @@ def live_in(api: Api) -> None:
     assert alice.delete(f"/api/users/{account_id(root)}/follow").status_code == 200
     api.dispatch(ChangeSettings(changes={"registrationOpen": True, "inviteEnabled": True}))
     decide_on_members(api, root, alice)
+    talk(root, mona, alice)
 
 
 def decide_on_members(api: Api, root: Browser, alice: Browser) -> None:
@@ -65,6 +79,23 @@ def decide_on_members(api: Api, root: Browser, alice: Browser) -> None:
         body = {"ip": ip, "reason": "spam"}
         assert root.post("/api/admin/banned-ips", json=body).status_code == 200
     assert root.delete("/api/admin/banned-ips/2001:db8::1").status_code == 200
+
+
+def talk(root: Browser, mona: Browser, alice: Browser) -> None:
+    """Rules, tags, favourites, comments, the forum, and a report withdrawn and one resolved."""
+    rules = {**NO_RULES, "titleBlocklist": ".*CAM.*"}
+    assert root.put("/api/admin/upload-rules", json=rules).status_code == 200
+    assert root.post("/api/admin/tags", json={"name": "Poetry"}).status_code in {200, 201}
+    info_hash = accepted(mona, alice, "Talked about")
+    assert mona.post(f"/api/torrents/{info_hash}/favorite").status_code == 200
+    said = mona.post(f"/api/torrents/{info_hash}/comments", json={"content": "Thank you."})
+    assert said.status_code in {200, 201}, said.text
+    topic = forum.started(alice, forum.category(root, "Books"), "Hello", "I read.")["id"]
+    forum.answered(mona, topic, "Welcome.")
+    withdrawn = reports.filed(alice, "user", account_id(mona))
+    assert alice.delete(f"/api/me/reports/{withdrawn}").status_code == 200
+    resolved = reports.filed(alice, "user", account_id(mona))
+    assert reports.decide(root, resolved).status_code == 200
 
 
 def decide(moderator: Browser, info_hash: str, decision: str) -> None:
