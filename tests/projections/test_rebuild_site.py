@@ -23,7 +23,7 @@ from tests.kit.api import Api, running_api
 from tests.kit.browser import Browser
 from tests.kit.torrents import accepted, uploaded
 
-NO_RULES = {
+NO_RULES: dict[str, object] = {
     "nfoRequired": False,
     "descriptionRequired": False,
     "descriptionMinLength": 0,
