@@ -151,7 +151,7 @@ def _edit(
     message_id: UUID,
     seen: int | None,
 ) -> TorrentEdited:
-    """Record the edit and, where its editor does not bypass moderation, the way back."""
+    """Record the edit and, where its editor does not bypass moderation, what its thread says."""
     try:
         resubmitted = moderation.resubmit_torrent(
             thread, bypasses=bypass_of(unit.actor) is not None, message_id=message_id
@@ -165,11 +165,10 @@ def _edit(
     except torrents.TorrentEditedMeanwhile as refusal:
         who = member_named(unit, torrent.edited_by) if torrent.edited_by else None
         raise type(refusal)(refusal.text, editor=who, version=torrent.version) from None
-    reverted = bool(facts and resubmitted)
+    reverted = bool(facts and resubmitted) and thread.status != "pending"
     if facts:
         _require_rules(unit, torrent.details, details)
         unit.record(torrent.id, torrent.version, facts)
-    if reverted:
         unit.record(thread.id, thread.version, resubmitted)
     return TorrentEdited(
         torrent=torrent.id,

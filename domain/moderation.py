@@ -273,12 +273,13 @@ def resubmit_torrent(
 ) -> list[Fact]:
     """Put an edited torrent back into the queue, unless its editor `bypasses` moderation.
 
-    A rejected torrent is frozen for everybody; one that waits already goes on waiting. Raises
+    A rejected torrent is frozen for everybody. One that waits already goes on waiting, and its
+    thread says that it was edited: so a decision and an edit never pass each other by. Raises
     `TorrentIsRejected`, `ModerationEnded`, `ModerationThreadNotFound`.
     """
     thread = _require_open(thread)
     _require_not_rejected(thread)
-    if bypasses or thread.status == "pending":
+    if bypasses:
         return []
     return [
         TorrentResubmitted(

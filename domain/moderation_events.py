@@ -78,7 +78,7 @@ class TorrentReset(Fact, frozen=True):
 
 
 class TorrentResubmitted(Fact, frozen=True):
-    """The uploader edited a torrent that was decided about; it waits to be looked at again."""
+    """The uploader edited a torrent; it waits to be looked at, again if it was decided about."""
 
     TOPIC: ClassVar[str] = "torrent.resubmitted.1"
 
@@ -131,10 +131,11 @@ SYSTEM_BODIES: dict[type[Fact], str] = {
 """What a status change without words of its own reads as; such a message is a system message."""
 
 RESUBMITTED_BODIES: dict[ModerationStatus, str] = {
+    "pending": "Edited while waiting for review.",
     "accepted": "Edits made; returning to the moderation queue.",
     "changes_requested": "Resubmitted for review after edits.",
 }
-"""What an edit by the uploader reads as, by the status it ended (the reference's wording)."""
+"""What an edit by the uploader reads as, by the status it found (the last two in the reference's words)."""
 
 
 _LEADS_TO: dict[type[Fact], ModerationStatus] = {

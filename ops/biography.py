@@ -236,7 +236,9 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
     "torrent.rejected.1": _with_message("rejected it"),
     "torrent.reset.1": _reset,
     "torrent.resubmitted.1": lambda _told, entry: (
-        f"put it back into the queue by editing it; it was {_STANDINGS[entry.fact['previous']]}"
+        "edited it while it waited for a moderator"
+        if entry.fact["previous"] == "pending"
+        else f"put it back into the queue by editing it; it was {_STANDINGS[entry.fact['previous']]}"
     ),
     "moderation.opened.1": _opened,
     "moderation.message_posted.1": lambda _told, entry: (

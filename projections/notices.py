@@ -71,7 +71,7 @@ class NoticesProjection:
     """Who is to be told of what."""
 
     name = "notices"
-    version = 1
+    version = 2
     topics: frozenset[str] | None = frozenset(
         {
             NoticeRaised.TOPIC,
@@ -144,6 +144,9 @@ def _notice(recorded: Recorded, uploaders: Mapping[UUID, UUID]) -> tuple[object,
         case AccountBanned():
             recipient, kind = envelope.originator_id, "account_banned"
             subject_kind, subject = "account", envelope.originator_id
+        case TorrentResubmitted(previous="pending"):
+            # Moderators were told when it came into the queue.
+            return None
         case ModerationOpened(status="pending") | TorrentResubmitted():
             recipient, kind, by = None, "new_pending_upload", fact.uploader
             subject_kind, subject = "torrent", fact.torrent
@@ -165,12 +168,12 @@ def _notice(recorded: Recorded, uploaders: Mapping[UUID, UUID]) -> tuple[object,
 _COLUMNS = """
     SELECT n.position, n.recipient, n.kind, n.subject_kind, n.subject, n.by,
         a.username AS by_name, n.raised_at
-    FROM notices_1.notices n LEFT JOIN users_1.accounts a ON a.id = n.by
+    FROM notices_2.notices n LEFT JOIN users_1.accounts a ON a.id = n.by
 """
 
 
 _PAGE = """
-    (SELECT position FROM notices_1.notices
+    (SELECT position FROM notices_2.notices
     WHERE {whose} AND (%(before)s::bigint IS NULL OR position < %(before)s)
     ORDER BY position DESC LIMIT %(limit)s)
 """

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 from httpx2 import Response
 
+from domain import moderation
+from domain.kernel import Fact
 from tests.kit.accounts import account_id, grant, member
 from tests.kit.api import Api
 from tests.kit.browser import Browser
@@ -189,6 +192,7 @@ def test_an_edit_by_its_uploader_goes_back_to_the_queue_in_one_append(
     assert [row["infoHash"] for row in mona.get("/api/mod/torrents/pending").json()] == [info_hash]
     again = edit(alice, info_hash, description="Best.").json()
     assert again["revertedToPending"] is False
+    assert thread(alice, info_hash)["messages"][-1]["body"] == "Edited while waiting for review."
     moderate(mona, info_hash, "approve")
     assert anonymous.get(f"/api/torrents/{info_hash}").status_code == 200
 
@@ -292,6 +296,31 @@ def test_an_edit_and_an_approval_at_once_leave_a_state_that_was_decided(
         else:
             assert sorted(changes[1:]) == ["accepted", "pending"]
         assert told["status"] == changes[-1]
+
+
+@pytest.mark.parametrize("decided", ["approve", "reject"])
+def test_an_edit_that_a_decision_overtakes_is_decided_anew(
+    api: Api, alice: Browser, mona: Browser, monkeypatch: pytest.MonkeyPatch, decided: str
+) -> None:
+    info_hash = uploaded(alice)["infoHash"]
+    resubmit: Callable[..., list[Fact]] = moderation.resubmit_torrent
+    waiting = [decided]
+
+    def overtaken(*args: Any, **asked: Any) -> list[Fact]:
+        # The edit has loaded what it changes; now the moderator is faster.
+        if waiting:
+            moderate(mona, info_hash, waiting.pop())
+        return resubmit(*args, **asked)
+
+    monkeypatch.setattr(moderation, "resubmit_torrent", overtaken)
+    reply = edit(alice, info_hash, description="Unseen.")
+    page = alice.get(f"/api/torrents/{info_hash}").json()
+    if decided == "approve":
+        assert (reply.status_code, reply.json()["revertedToPending"]) == (200, True)
+        assert (page["moderationStatus"], page["description"]) == ("pending", "Unseen.")
+    else:
+        assert (reply.status_code, code_of(reply)) == (409, "torrent_is_rejected")
+        assert "torrent.edited.1" not in api.topics()
 
 
 def together(*calls: Any) -> list[Response]:

@@ -72,6 +72,12 @@ STORY: Sequence[tuple[Fact, UUID | None]] = [
     (raised("new_report_filed", None, BERT), BERT),
     (raised("report_actioned", BERT, MONA), MONA),
     (AccountBanned(reason=Private(BERT, "x"), until=None, by_administrator=False), MONA),
+    (
+        TorrentResubmitted(
+            torrent=TORRENT, uploader=ANNA, previous="pending", message_id=UUID(int=9)
+        ),
+        ANNA,
+    ),
 ]
 
 
@@ -103,7 +109,7 @@ def told(request: pytest.FixtureRequest, conn: Connection) -> Connection:
     facts, size = recorded(), request.param
     for start in range(0, len(facts), size):
         with conn.transaction(), conn.cursor() as cursor:
-            engine.use_schema(cursor, "notices_1")
+            engine.use_schema(cursor, "notices_2")
             NoticesProjection().fold(cursor, facts[start : start + size])
     return conn
 
