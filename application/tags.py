@@ -70,7 +70,7 @@ def load_tag(unit: Unit, slug: str) -> tags.Tag:
 
 
 def tags_left(unit: Unit, torrent: Torrent) -> tuple[str, ...]:
-    """The torrent's tags but for those removed since it bears them.
+    """The torrent's tags but for those removed since it was last said to bear them.
 
     A tag and a torrent are aggregates of their own, so the times of their facts are compared;
     a tie counts as removed.

@@ -82,10 +82,7 @@ def handle_edit_torrent(unit: Unit, command: EditTorrent) -> TorrentEdited:
     """Edit it. Raises `TorrentNotFound`, `TorrentNotYours`, `TorrentIsRejected`,
     `TorrentEditedMeanwhile`, `TorrentDetailsInvalid`, `CategoryUnknown`, `UploadRuleBroken`.
     """
-    torrent, thread = _open(unit, command.torrent)
-    if command.tags is UNSET:
-        left = msgspec.structs.replace(torrent.details, tags=tags_left(unit, torrent))
-        torrent = msgspec.structs.replace(torrent, details=left)
+    torrent, thread = _open_for_edit(unit, command.torrent)
     before = torrent.details
     media = {**msgspec.structs.asdict(before.media), **command.media}
     details = torrents.torrent_details(
@@ -100,7 +97,7 @@ def handle_edit_torrent(unit: Unit, command: EditTorrent) -> TorrentEdited:
 
 def handle_replace_torrent_tags(unit: Unit, command: ReplaceTorrentTags) -> TorrentEdited:
     """Replace them; refusals as in `handle_edit_torrent`."""
-    torrent, thread = _open(unit, command.torrent)
+    torrent, thread = _open_for_edit(unit, command.torrent)
     before = torrent.details
     details = torrents.torrent_details(
         name=before.name,
@@ -140,6 +137,13 @@ def _open(unit: Unit, torrent: UUID) -> tuple[Torrent, moderation.ModerationThre
     if thread is None:
         raise torrents.TorrentNotFound()
     return found, thread
+
+
+def _open_for_edit(unit: Unit, torrent: UUID) -> tuple[Torrent, moderation.ModerationThread]:
+    """As `_open`, the torrent without the tags that were removed: so it says by now."""
+    found, thread = _open(unit, torrent)
+    left = msgspec.structs.replace(found.details, tags=tags_left(unit, found))
+    return msgspec.structs.replace(found, details=left), thread
 
 
 def _edit(

@@ -146,7 +146,8 @@ class TorrentDetails(msgspec.Struct, frozen=True, kw_only=True):
 class Torrent(msgspec.Struct, frozen=True, kw_only=True):
     """A torrent as its facts leave it.
 
-    `tagged` says since when it bears each tag, by slug. `edited_by` made the last edit, None
+    `tagged` says when it was last said to bear each tag, by slug: a later removal of the tag
+    unbinds it. `edited_by` made the last edit, None
     where there was none or it was not a member's.
     """
 
@@ -181,14 +182,14 @@ def evolve(state: Torrent | None, envelope: Envelope) -> Torrent:
             original_info_hash_v2=fact.original_info_hash_v2,
             file_ref=fact.file_ref,
             details=_details_of(fact),
-            tagged=_tagged((), fact.tags, envelope.meta.at),
+            tagged=_tagged(fact.tags, envelope.meta.at),
         )
     if state is not None and isinstance(fact, TorrentEdited):
         return msgspec.structs.replace(
             state,
             version=version,
             details=_details_of(fact),
-            tagged=_tagged(state.tagged, fact.tags, envelope.meta.at),
+            tagged=_tagged(fact.tags, envelope.meta.at),
             edited_by=envelope.meta.actor,
         )
     if state is not None and isinstance(fact, TorrentWithdrawn):
@@ -334,11 +335,8 @@ def _valid_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(kept.values())
 
 
-def _tagged(
-    before: tuple[tuple[str, datetime], ...], tags: tuple[str, ...], at: datetime
-) -> tuple[tuple[str, datetime], ...]:
-    known = dict(before)
-    return tuple((slug, known.get(slug, at)) for slug in map(slugify, tags))
+def _tagged(tags: tuple[str, ...], at: datetime) -> tuple[tuple[str, datetime], ...]:
+    return tuple((slugify(tag), at) for tag in tags)
 
 
 def _details_of(fact: TorrentUploaded | TorrentEdited) -> TorrentDetails:

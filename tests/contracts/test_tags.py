@@ -161,6 +161,25 @@ def test_a_removed_tag_comes_back_only_where_somebody_uses_it_again(
     assert slugs(alice, before) == ["poetry"]
 
 
+@pytest.mark.parametrize("tags", [["Poetry", "Classic"], ["Poetry"]])
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_removed_tag_that_is_given_again_stays(
+    api: Api, admin: Browser, alice: Browser, method: str, tags: list[str]
+) -> None:
+    info_hash = uploaded(alice, "One", tags=["Poetry", "Classic"])["infoHash"]
+    remove(admin, listed(alice)["poetry"]["id"])
+    path = f"/api/torrents/{info_hash}"
+    before = api.topics().count("torrent.edited.1")
+    reply = alice.request(method, f"{path}/tags" if method == "PUT" else path, json={"tags": tags})
+    assert reply.status_code == 200
+    assert api.topics().count("torrent.edited.1") == before + 1
+    expected = [tag.lower() for tag in tags]
+    assert slugs(alice, info_hash) == expected
+    # Edits of anything else leave it there.
+    assert alice.patch(path, json={"description": "Edited."}).status_code == 200
+    assert slugs(alice, info_hash) == expected
+
+
 def test_an_upload_brings_tags_by_name_and_by_id(admin: Browser, alice: Browser) -> None:
     tag = create(admin, name="Poetry").json()["id"]
     by_id = uploaded(alice, "One", tags=[tag, "Classic"])["infoHash"]
