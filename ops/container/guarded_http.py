@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with the bounds it lacks: on time and size of a request's head, on connections.
+"""uvicorn's HTTP protocol with the bounds it lacks: on a request's head, on connections, on clients that do not read.
 
 The body is bounded where it is read, in `interfaces.http.request_guards`.
 """
@@ -18,15 +18,26 @@ HEAD_BYTES: Final = 32 * 1024
 CONNECTIONS: Final = 4_096
 """Open at once in one process; further ones are closed unanswered."""
 
+UNREAD_SECONDS: Final = 30.0
+"""In which a client has to take `UNREAD_LEAST` of what waits for it, or all of it."""
+UNREAD_LEAST: Final = 64 * 1024
+"""Bytes; a slow line takes so much, who only holds the connection does not."""
+
 
 class GuardedProtocol(HttpToolsProtocol):
-    """Cuts connections that keep a head back, or send one without end."""
+    """Cuts connections that keep a head back, send one without end, or do not read their answers.
+
+    uvicorn waits for such a client without end: to write its next answer, which holds one of the
+    places where requests are served, and for what is left to be sent before it closes.
+    """
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._head_timer: TimerHandle | None = None
         self._head_bytes = 0
         self._in_body = False
+        self._unread_timer: TimerHandle | None = None
+        self._unread = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -37,7 +48,30 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_done()
+        self._unread_done()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_unread()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._unread_done()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._watch_unread()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._watch_unread()
+
+    def send_400_response(self, msg: str) -> None:
+        super().send_400_response(msg)
+        self._watch_unread()
 
     def data_received(self, data: bytes) -> None:
         if self._awaits_head and not self._in_body:
@@ -80,6 +114,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
     def _refuse(self, status: HTTPStatus) -> None:
+        self._watch_unread()
         if self._in_body:
             # The rest of a body nobody wants: its request is answered already.
             self.transport.close()
@@ -90,3 +125,20 @@ class GuardedProtocol(HttpToolsProtocol):
             b"Connection: close\r\n\r\n%s" % (status, text, len(text), text)
         )
         self.transport.close()
+
+    def _watch_unread(self) -> None:
+        if self._unread_timer is None:
+            self._unread = self.transport.get_write_buffer_size()
+            self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self._unread_late)
+
+    def _unread_done(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _unread_late(self) -> None:
+        self._unread_timer = None
+        if self._unread - self.transport.get_write_buffer_size() >= UNREAD_LEAST:
+            self._watch_unread()
+        else:
+            self.transport.abort()
