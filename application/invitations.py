@@ -97,7 +97,7 @@ def handle_revoke_invitation(unit: Unit, command: RevokeInvitation) -> RevokedIn
     """Take it back. Raises `InvitationNotFound`, `InvitationAlreadyUsed`,
     `InvitationAlreadyEnded`.
     """
-    invitation = unit.load(command.invitation, invitations.evolve)
+    invitation = unit.find(command.invitation, invitations.evolve)
     if invitation is None or invitation.creator != unit.actor.account:
         raise invitations.InvitationNotFound()
     return _revoke(unit, invitation)
@@ -105,7 +105,7 @@ def handle_revoke_invitation(unit: Unit, command: RevokeInvitation) -> RevokedIn
 
 def handle_revoke_any_invitation(unit: Unit, command: RevokeAnyInvitation) -> RevokedInvitation:
     """Take it back; refusals as of one's own."""
-    invitation = unit.load(command.invitation, invitations.evolve)
+    invitation = unit.find(command.invitation, invitations.evolve)
     if invitation is None:
         raise invitations.InvitationNotFound()
     return _revoke(unit, invitation)

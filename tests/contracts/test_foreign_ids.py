@@ -22,4 +22,11 @@ def test_the_id_of_a_torrent_is_no_members(
     ):
         reply = caller.post(path, json=body)
         assert (reply.status_code, reply.json()["data"]["code"]) == (404, "account_not_found"), path
+    for caller, path in (
+        (mona, f"/api/invites/{torrent}"),
+        (admin, f"/api/admin/invites/{torrent}"),
+    ):
+        reply = caller.delete(path)
+        found = (reply.status_code, reply.json()["data"]["code"])
+        assert found == (404, "invitation_not_found"), path
     assert api.topics() == before
