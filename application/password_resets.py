@@ -37,7 +37,7 @@ def handle_reset_password(unit: Unit, command: ResetPassword) -> None:
     unit.put(VERIFIER_KIND, account.id, VERIFIER_ID, msgspec.json.encode(verifier))
     record_close_sessions(unit, account.id, reason="password reset")
     state = load_factors(unit, account.id)
-    record_factors(unit, state, distrust_devices(state, reason="password reset"))
+    record_factors(unit, state, distrust_devices(state, reason="password reset"), by_operator=True)
 
 
 HANDLERS: dict[type, Handler] = {ResetPassword: handle_reset_password}
