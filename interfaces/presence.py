@@ -32,7 +32,7 @@ def take_over_presence(
     """
     taken = 0
     with connection() as conn:
-        for portion in _portions(admit_newcomers(conn)):
+        for portion in _portions(admit_newcomers(conn, everyone=True)):
             # A directory made anew knows nobody: the vault does.
             kept = kept_presence(log, set(portion))
             note_last_seen(conn, {account: seen.at for account, seen in kept.items()})

@@ -17,7 +17,7 @@ from psycopg.rows import scalar_row
 
 from projections.engine import Connection, is_installed, tuples, use_schema
 
-SCHEMA: Final = "member_directory_1"
+SCHEMA: Final = "member_directory_2"
 INFINITE: Final = 2**63 - 1
 """The ratio of who uploaded and never downloaded."""
 _NEWCOMERS_BACK: Final = 256
@@ -26,17 +26,19 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 # Integers throughout, so that a cursor can hold them: last_seen is microseconds since 1970 UTC,
-# 0 for never; ratio is in millionths. name is the username in small letters.
+# 0 for never, created likewise: imported members are older than their numbers; ratio is in millionths. name is the username in small letters.
 DDL: Final = """
 CREATE TABLE members (
     account uuid PRIMARY KEY,
     number bigint NOT NULL UNIQUE,
+    created bigint NOT NULL,
     name text COLLATE "C" NOT NULL,
     last_seen bigint NOT NULL,
     uploaded bigint NOT NULL,
     downloaded bigint NOT NULL,
     ratio bigint NOT NULL
 ) WITH (fillfactor = 80);
+CREATE INDEX members_created ON members (created, number);
 CREATE INDEX members_name ON members (name, number);
 CREATE INDEX members_last_seen ON members (last_seen, number);
 CREATE INDEX members_uploaded ON members (uploaded, number);
@@ -45,7 +47,8 @@ CREATE INDEX members_ratio ON members (ratio, number);
 """
 
 _FIGURES: Final = """
-    SELECT a.id AS account, a.number, lower(a.username) AS name,
+    SELECT a.id AS account, a.number,
+        (extract(epoch FROM a.created_at) * 1000000)::bigint AS created, lower(a.username) AS name,
         coalesce((extract(epoch FROM s.last_at) * 1000000)::bigint, 0) AS last_seen,
         f.uploaded, f.downloaded,
         CASE WHEN f.downloaded > 0 THEN
@@ -75,26 +78,30 @@ def install(conn: Connection) -> bool:
     return True
 
 
-def admit_newcomers(conn: Connection) -> list[UUID]:
-    """Enter the members the directory does not know yet; who they are."""
+def admit_newcomers(conn: Connection, *, everyone: bool = False) -> list[UUID]:
+    """Enter the members the directory does not know yet; who they are.
+
+    It looks a little behind the newest number it knows. An import takes numbers far ahead of
+    their facts, so now and then `everyone` has to be compared.
+    """
     with conn.cursor(row_factory=scalar_row) as cursor:
         # Asked apart: of a number it knows the planner sees how few rows lie behind.
         newest = cursor.execute(
-            "SELECT coalesce(max(number), 0) FROM member_directory_1.members"
+            "SELECT coalesce(max(number), 0) FROM member_directory_2.members"
         ).fetchone()
         return cursor.execute(
             f"""
-            INSERT INTO member_directory_1.members
-                (account, number, name, last_seen, uploaded, downloaded, ratio)
+            INSERT INTO member_directory_2.members
+                (account, number, created, name, last_seen, uploaded, downloaded, ratio)
             {_FIGURES}
             WHERE a.number > %(after)s AND NOT EXISTS (
-                SELECT FROM member_directory_1.members m
+                SELECT FROM member_directory_2.members m
                 WHERE m.number > %(after)s AND m.number = a.number
             )
             ON CONFLICT DO NOTHING
             RETURNING account
             """,
-            {"after": int(newest or 0) - _NEWCOMERS_BACK},
+            {"after": -1 if everyone else int(newest or 0) - _NEWCOMERS_BACK},
         ).fetchall()
 
 
@@ -106,7 +113,7 @@ def copy_figures(conn: Connection) -> int:
     cursor = tuples(conn)
     cursor.execute(
         f"""
-        UPDATE member_directory_1.members m SET
+        UPDATE member_directory_2.members m SET
             last_seen = greatest(m.last_seen, f.last_seen),
             uploaded = f.uploaded, downloaded = f.downloaded, ratio = f.ratio
         FROM ({_FIGURES}) f
@@ -121,7 +128,7 @@ def note_last_seen(conn: Connection, seen: Mapping[UUID, datetime]) -> None:
     """Note when these were last seen; never an older time than is known."""
     tuples(conn).execute(
         """
-        UPDATE member_directory_1.members m SET last_seen = n.seen
+        UPDATE member_directory_2.members m SET last_seen = n.seen
         FROM unnest(%s::uuid[], %s::bigint[]) AS n (account, seen)
         WHERE m.account = n.account AND m.last_seen < n.seen
         """,

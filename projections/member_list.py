@@ -29,13 +29,12 @@ COUNTED: Final = 2_000
 
 _KEYS: Final[Mapping[Sort, sql.SQL]] = {
     "username": sql.SQL("m.name"),
-    "createdAt": sql.SQL("m.number"),
+    "createdAt": sql.SQL("m.created"),
     "lastSeen": sql.SQL("m.last_seen"),
     "uploaded": sql.SQL("m.uploaded"),
     "downloaded": sql.SQL("m.downloaded"),
     "ratio": sql.SQL("m.ratio"),
 }
-# Numbers are given out one by one as members register, so they order by registration.
 CURSOR_KINDS: Final[Mapping[Sort, tuple[type, ...]]] = {
     sort: (str if sort == "username" else int, int) for sort in _KEYS
 }
@@ -138,7 +137,7 @@ def list_member_keys(conn: Connection, query: MemberQuery) -> list[MemberKey]:
     key, direction = _KEYS[query.sort], sql.SQL("DESC" if query.descending else "ASC")
     conditions = [*_conditions(query, values), *_after(query, values)]
     statement = sql.SQL(
-        "SELECT m.account, {key}, m.number FROM member_directory_1.members m WHERE {conditions}"
+        "SELECT m.account, {key}, m.number FROM member_directory_2.members m WHERE {conditions}"
         " ORDER BY {key} {direction}, m.number {direction} LIMIT %(limit)s OFFSET %(offset)s"
     ).format(key=key, conditions=sql.SQL(" AND ").join(conditions), direction=direction)
     with conn.cursor(row_factory=tuple_row) as cursor:
@@ -151,7 +150,7 @@ def count_members(conn: Connection, query: MemberQuery) -> Total:
         return Total(find_site_counters(conn).users, exact=True)
     values: dict[str, Any] = {"limit": COUNTED + 1}
     statement = sql.SQL(
-        "SELECT count(*) FROM (SELECT FROM member_directory_1.members m WHERE {conditions}"
+        "SELECT count(*) FROM (SELECT FROM member_directory_2.members m WHERE {conditions}"
         " LIMIT %(limit)s) matches"
     ).format(conditions=sql.SQL(" AND ").join(_conditions(query, values)))
     with conn.cursor(row_factory=scalar_row) as cursor:
@@ -174,7 +173,7 @@ def find_members(
                     (extract(epoch FROM s.last_at) * 1000000)::bigint) AS last_seen
             FROM unnest(%(accounts)s::uuid[]) AS asked (account)
             JOIN users_1.accounts a ON a.id = asked.account
-            JOIN member_directory_1.members d ON d.account = asked.account
+            JOIN member_directory_2.members d ON d.account = asked.account
             LEFT JOIN users_1.bans b ON b.account = asked.account
                 AND (b.until IS NULL OR b.until > %(now)s)
             LEFT JOIN profiles_1.profiles p ON p.account = asked.account
@@ -225,7 +224,7 @@ def count_seen_since(conn: Connection, at: datetime) -> int:
     """How many members the directory says were seen since."""
     with conn.cursor(row_factory=scalar_row) as cursor:
         row = cursor.execute(
-            "SELECT count(*) FROM member_directory_1.members WHERE last_seen >= %s", [stamp(at)]
+            "SELECT count(*) FROM member_directory_2.members WHERE last_seen >= %s", [stamp(at)]
         ).fetchone()
     return int(row or 0)
 

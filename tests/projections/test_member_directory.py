@@ -70,7 +70,7 @@ def put_totals(conn: Connection, number: int, uploaded: int, downloaded: int) ->
 def rows(conn: Connection) -> list[tuple[Any, ...]]:
     return conn.execute(
         "SELECT number, name, last_seen, uploaded, downloaded, ratio"
-        " FROM member_directory_1.members ORDER BY number"
+        " FROM member_directory_2.members ORDER BY number"
     ).fetchall()
 
 
@@ -96,6 +96,25 @@ def test_a_newcomer_whose_number_came_late_enters_too(conn: Connection) -> None:
     admit_newcomers(conn)
     put_accounts(conn, 7, 7)
     assert admit_newcomers(conn) == [account_of(conn, 7)]
+
+
+def test_everyone_is_found_who_came_in_far_behind_the_newest(conn: Connection) -> None:
+    put_accounts(conn, 1_000, 1_000)
+    admit_newcomers(conn)
+    put_accounts(conn, 7, 7)
+    assert admit_newcomers(conn) == []
+    assert admit_newcomers(conn, everyone=True) == [account_of(conn, 7)]
+    assert admit_newcomers(conn, everyone=True) == []
+
+
+def test_an_imported_member_stands_where_his_time_says(conn: Connection) -> None:
+    put_accounts(conn, 1, 3)
+    long_ago = NOW - timedelta(days=2_000)
+    conn.execute("UPDATE users_1.accounts SET created_at = %s WHERE number = 3", [long_ago])
+    admit_newcomers(conn)
+    keys = list_member_keys(conn, MemberQuery(now=NOW, sort="createdAt", descending=False))
+    assert [key.number for key in keys] == [3, 1, 2]
+    assert keys[0].key == stamp(long_ago)
 
 
 def test_figures_are_copied_where_they_changed(conn: Connection) -> None:
@@ -180,7 +199,7 @@ def test_no_page_reads_the_whole_directory(conn: Connection) -> None:
     # A first filling asks for every number; from then on newcomers are few.
     admit_newcomers(conn)
     conn.execute(
-        "UPDATE member_directory_1.members SET last_seen = number, uploaded = number % 9999,"
+        "UPDATE member_directory_2.members SET last_seen = number, uploaded = number % 9999,"
         " downloaded = number % 7777, ratio = number % 333"
     )
     conn.execute(
@@ -194,7 +213,7 @@ def test_no_page_reads_the_whole_directory(conn: Connection) -> None:
         [NOW],
     )
     conn.execute("ANALYZE users_1.accounts, users_1.roles, users_1.bans")
-    conn.execute("ANALYZE member_directory_1.members")
+    conn.execute("ANALYZE member_directory_2.members")
     for query in QUERIES:
         assert big_scans(conn, partial(list_member_keys, conn, query)) == [], query
     keys = list_member_keys(conn, MemberQuery(now=NOW))
