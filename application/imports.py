@@ -13,6 +13,7 @@ from application.bus import Handler, Unit
 from application.import_lines import ImportLineInvalid, TorrentFiles
 from application.password_proofs import ITERATIONS, VERIFIER_ID, VERIFIER_KIND, Verifier
 from application.roles import load_role_book
+from application.tags import load_tag
 from application.taxonomy import load_category
 from domain import comments, favorites, imports, moderation, taxonomy, torrents, users
 from domain.errors import DomainError, Invalid
@@ -130,6 +131,7 @@ class _Batch:
         self.facts = 0
         self.categories = categories
         self.book: RoleBook | None = None
+        self.removed_tags: dict[str, datetime | None] = {}
 
     def record(self, item: Imported, aggregate: UUID, facts: Sequence[Fact]) -> None:
         """Record a new aggregate's facts at the time they happened."""
@@ -227,10 +229,13 @@ def _record_category(batch: _Batch, item: ImportedCategory) -> None:
 
 def _record_torrent(batch: _Batch, item: ImportedTorrent) -> None:
     files = item.files
+    if item.details.category is not None:
+        # Looked up before the command; it may have been removed since.
+        _category(batch, item.details.category)
     facts = torrents.upload_torrent(
         files.stored,
         files.original,
-        item.details,
+        _with_tags_left(batch, item),
         number=item.number,
         uploader=item.uploader,
         uploader_number=item.uploader_number,
@@ -242,6 +247,23 @@ def _record_torrent(batch: _Batch, item: ImportedTorrent) -> None:
         torrent=item.torrent, uploader=item.uploader, bypass="import" if item.accepted else None
     )
     batch.record(item, moderation.thread_id(item.torrent), opened)
+
+
+def _with_tags_left(batch: _Batch, item: ImportedTorrent) -> torrents.TorrentDetails:
+    """Its details without the tags removed after it happened.
+
+    A removal unbinds a tag from whatever bears it by then. Read models go by order of recording
+    and would show the tag, so it must not be in the fact at all; a tie counts as removed.
+    """
+    left = []
+    for name in item.details.tags:
+        slug = taxonomy.slugify(name)
+        if slug not in batch.removed_tags:
+            batch.removed_tags[slug] = load_tag(batch.unit, slug).removed_at
+        removed_at = batch.removed_tags[slug]
+        if removed_at is None or item.at > removed_at:
+            left.append(name)
+    return msgspec.structs.replace(item.details, tags=tuple(left))
 
 
 def _category(batch: _Batch, category: UUID) -> taxonomy.Category | None:
