@@ -64,19 +64,11 @@ def handle_post_comment(unit: Unit, command: PostComment) -> PostedComment:
 
 def handle_delete_comment(unit: Unit, command: DeleteComment) -> None:
     """Delete it. Raises `CommentNotFound`, `CommentNotYours`."""
-    comment = _load_comment(unit, command.comment)
+    comment = unit.find(command.comment, comments.evolve)
     facts = comments.delete_comment(
         comment, actor=unit.actor.account, is_staff=is_staff(unit.actor)
     )
     unit.record(command.comment, comment.version if comment else 0, facts)
-
-
-def _load_comment(unit: Unit, comment: UUID) -> comments.Comment | None:
-    try:
-        return unit.load(comment, comments.evolve)
-    except TypeError:
-        # The id belongs to another kind of thing, whose facts no comment has.
-        return None
 
 
 HANDLERS: dict[type, Handler] = {

@@ -252,18 +252,11 @@ def handle_delete_forum_post(unit: Unit, command: DeleteForumPost) -> DeletedFor
 
 
 def _load_topic(unit: Unit, topic: UUID) -> ForumTopic | None:
-    try:
-        return unit.load(topic, forum_topics.evolve)
-    except TypeError:
-        # The id belongs to another kind of thing, whose facts no topic has.
-        return None
+    return unit.find(topic, forum_topics.evolve)
 
 
 def _load_post(unit: Unit, post: UUID) -> ForumPost | None:
-    try:
-        return unit.load(post, forum_posts.evolve)
-    except TypeError:
-        return None
+    return unit.find(post, forum_posts.evolve)
 
 
 def _told_by_whom(

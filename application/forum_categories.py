@@ -51,10 +51,7 @@ class StandingForumCategory(msgspec.Struct, frozen=True, kw_only=True):
 
 def load_forum_category(unit: Unit, category: UUID) -> ForumCategory | None:
     """The category with this id; None when the id is of another kind of thing."""
-    try:
-        return unit.load(category, forum_categories.evolve)
-    except TypeError:
-        return None
+    return unit.find(category, forum_categories.evolve)
 
 
 def handle_create_forum_category(unit: Unit, command: CreateForumCategory) -> StandingForumCategory:

@@ -6,7 +6,6 @@ write below the same torrent never wait for each other, and an id says where a c
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar, Final
 from uuid import UUID
 
@@ -14,11 +13,10 @@ import msgspec
 
 from domain.errors import Forbidden, Invalid, NotFound
 from domain.kernel import Envelope, Fact, Private
+from domain.texts import is_storable
 
 COMMENT_LENGTH: Final = 5000
 """Characters, mark-up included (behaviour of the reference)."""
-_UNFIT: Final = re.compile("[\0\ud800-\udfff]")
-"""A NUL fits into no database text, and half a surrogate pair into no fact."""
 
 
 class CommentPosted(Fact, frozen=True):
@@ -95,7 +93,7 @@ def post_comment(*, torrent: UUID, author: UUID, content: str) -> list[Fact]:
     Raises `CommentInvalid`.
     """
     words = content.strip()
-    if not 1 <= len(words) <= COMMENT_LENGTH or _UNFIT.search(words):
+    if not 1 <= len(words) <= COMMENT_LENGTH or not is_storable(words):
         raise CommentInvalid()
     return [CommentPosted(torrent=torrent, author=author, content=Private(author, words))]
 

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from domain.errors import Conflict, Invalid, NotFound
 from domain.kernel import Envelope, Fact
+from domain.texts import is_storable
 
 NAME_LENGTH: Final = 100
 DESCRIPTION_LENGTH: Final = 500
@@ -194,8 +195,6 @@ def _checked(fields: ForumCategoryFields) -> ForumCategoryFields:
 def _text(field: str, text: str | None, length: int) -> str | None:
     """The text trimmed; a blank one is none."""
     words = (text or "").strip()
-    # A NUL fits into no database text, and half a surrogate pair into no fact.
-    whole = not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in words)
-    if len(words) > length or not whole:
+    if len(words) > length or not is_storable(words):
         raise ForumCategoryInvalid(f"{field}: must have at most {length} characters", field=field)
     return words or None

@@ -19,6 +19,7 @@ from domain.forum import (
 )
 from domain.forum_topics import ForumTopic, require_present
 from domain.kernel import Envelope, Fact, Private
+from domain.texts import is_storable
 
 
 class ForumPost(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,8 +128,6 @@ def _require_own(
 
 def _words(author: UUID, content: str) -> Private:
     words = content.strip()
-    # A NUL fits into no database text, and half a surrogate pair into no fact.
-    whole = not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in words)
-    if not 1 <= len(words) <= POST_LENGTH or not whole:
+    if not 1 <= len(words) <= POST_LENGTH or not is_storable(words):
         raise ForumPostInvalid()
     return Private(author, words)

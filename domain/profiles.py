@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from domain.errors import Invalid
 from domain.kernel import Envelope, Fact, Private
+from domain.texts import is_storable
 
 DISPLAY_NAME_LENGTH: Final = 32
 BIO_LENGTH: Final = 1000
@@ -149,8 +150,6 @@ def _display_name(text: str | None) -> str | None:
 
 def _bio(text: str | None) -> str | None:
     words = (text or "").strip()
-    # A NUL fits into no database text, and half a surrogate pair into no fact.
-    whole = not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in words)
-    if len(words) > BIO_LENGTH or not whole:
+    if len(words) > BIO_LENGTH or not is_storable(words):
         raise BioInvalid()
     return words or None

@@ -10,6 +10,7 @@ import msgspec
 
 from domain.errors import Conflict, Invalid, NotFound
 from domain.kernel import Claim, Envelope, Fact, Private
+from domain.texts import is_storable
 
 REASON_SHORTEST: Final = 10
 REASON_LENGTH: Final = 500
@@ -332,8 +333,6 @@ def _require_pending(report: Report) -> Report:
 def _words(field: str, text: str | None, length: int) -> str | None:
     """The text, None for an empty one. Raises `ReportInvalid`."""
     words = (text or "").strip()
-    # A NUL fits into no database text, and half a surrogate pair into no fact.
-    whole = not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in words)
-    if len(words) > length or not whole:
+    if len(words) > length or not is_storable(words):
         raise ReportInvalid(f"{field}: must have at most {length} characters")
     return words or None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from domain.client_lists import client_list_fault
+from domain.texts import is_storable
 
 SettingValue = bool | int | str | None
 
@@ -44,7 +45,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         return fault
 
     def _size_fault(self, value: object) -> str | None:
-        if isinstance(value, str) and not _is_storable(value):
+        if isinstance(value, str) and not is_storable(value):
             return "must not contain NUL characters or halves of a character"
         if isinstance(value, str):
             return _bounds(len(value), self.lowest, self.highest, "characters")
@@ -54,11 +55,6 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _WORDS = {bool: "true or false", int: "a whole number", str: "a text"}
-
-
-def _is_storable(text: str) -> bool:
-    # JSON can spell one half of a surrogate pair, which no UTF-8 text can hold.
-    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
 
 
 def _bounds(number: int, lowest: int, highest: int, unit: str) -> str | None:
