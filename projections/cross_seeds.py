@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 from domain.kernel import Recorded
 from domain.torrents import TorrentUploaded, TorrentWithdrawn
 from projections.engine import Connection, Cursor
-from projections.torrent_lists import Viewer
+from projections.torrent_browse import Viewer
 
 DDL = """
 CREATE TABLE contents (

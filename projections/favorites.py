@@ -15,7 +15,8 @@ from psycopg.rows import class_row, tuple_row
 from domain.favorites import TorrentFavorited, TorrentUnfavorited
 from domain.kernel import Recorded
 from projections.engine import Connection, Cursor
-from projections.torrent_lists import ListedTorrent, Viewer, list_numbered_torrents
+from projections.torrent_browse import Viewer
+from projections.torrent_lists import ListedTorrent, list_numbered_torrents
 
 DDL = """
 CREATE TABLE favorites (

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
+from projections.torrent_browse import Browse, Sort
 from projections.torrent_search import search_conditions
-
-if TYPE_CHECKING:
-    from projections.torrent_lists import Browse, Sort
 
 MERGED: Final = 2_000
 """Rows up to which the pages of several categories are merged; deeper ones walk one index."""

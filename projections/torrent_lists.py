@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -19,22 +19,12 @@ from psycopg.rows import class_row, tuple_row
 from domain.errors import Unavailable
 from projections import torrent_keys
 from projections.engine import Connection
+from projections.torrent_browse import Browse, Sort, Viewer
 
-Sort = Literal["recent", "name", "size", "seeders", "leechers", "completed", "comments"]
 COUNTED = 2_000
 """Matches of a free filter are counted exactly up to here, then "at least" (design, section 9)."""
 LONGEST_SEARCH = "2s"
 """No search may keep the database longer than this (issue "catalogue")."""
-CURSOR_KINDS: Mapping[Sort, tuple[type, ...]] = {
-    "recent": (int, int),
-    "name": (str, int),
-    "size": (int, int),
-    "seeders": (int, int),
-    "leechers": (int, int),
-    "completed": (int, int),
-    "comments": (int, int),
-}
-"""Types of the two values in a cursor: the sort key, and `listed` to break ties."""
 
 
 class SearchTooSlow(Unavailable):
@@ -42,54 +32,6 @@ class SearchTooSlow(Unavailable):
 
     code = "search_too_slow"
     message = "This search takes too long; ask for something rarer."
-
-
-class Viewer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who looks: everybody sees accepted torrents, staff all, a member his own besides."""
-
-    account: UUID | None = None
-    is_staff: bool = False
-
-
-class Browse(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of the catalogue.
-
-    `categories` are ids any of which will do, None for all, `without` ids none of which will;
-    `uploader` narrows to the uploads of one member. `search` is free text, or an info hash.
-    Each of the `tags` (slugs) must be there. `imdb`, `tmdb` and `tvdb` are ids any of which will
-    do. `after` holds the last row's sort key and `listed`; `offset` counts rows to skip.
-    """
-
-    viewer: Viewer
-    categories: Sequence[UUID] | None = None
-    without: Sequence[UUID] = ()
-    uploader: UUID | None = None
-    search: str | None = None
-    tags: Sequence[str] = ()
-    imdb: Sequence[str] = ()
-    tmdb: Sequence[str] = ()
-    tvdb: Sequence[str] = ()
-    sort: Sort = "recent"
-    descending: bool = True
-    limit: int = 20
-    offset: int = 0
-    after: tuple[str | int, ...] | None = None
-
-    @property
-    def is_one_tag(self) -> bool:
-        """Whether one tag is all that is asked for, in an order and a number we keep."""
-        others = (self.categories, self.uploader, self.search)
-        return (
-            len(self.tags) == 1
-            and self.sort == "recent"
-            and all(each is None for each in others)
-            and not (self.without or self.imdb or self.tmdb or self.tvdb)
-        )
-
-    @property
-    def is_free(self) -> bool:
-        """Whether the filters are such that no index gives their rows in order."""
-        return bool(self.search is not None or self.tags or self.imdb or self.tmdb or self.tvdb)
 
 
 class ListedTorrent(msgspec.Struct, frozen=True, kw_only=True):

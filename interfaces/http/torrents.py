@@ -45,11 +45,9 @@ from interfaces.http.torrent_replies import (
 from projections.access import find_passkey_state
 from projections.comments import CommentRow, list_comments
 from projections.favorites import is_favorite
+from projections.torrent_browse import CURSOR_KINDS, Browse, Sort
 from projections.torrent_lists import (
-    CURSOR_KINDS,
-    Browse,
     ListedTorrent,
-    Sort,
     Total,
     browse_torrents,
     sort_key,

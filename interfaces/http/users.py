@@ -37,7 +37,8 @@ from projections.account_roles import list_account_roles
 from projections.follows import count_followers, is_following
 from projections.member_figures import Transfer, find_transfer
 from projections.profiles import find_profile
-from projections.torrent_lists import Browse, count_torrents, list_torrents
+from projections.torrent_browse import Browse
+from projections.torrent_lists import count_torrents, list_torrents
 from projections.users import AccountRow, find_account
 
 router = APIRouter(tags=["Users"])

@@ -29,9 +29,8 @@ from projections.search_text import fold_text
 from projections.stats import StatsProjection, find_site_counters
 from projections.tags import TagsProjection, list_tags
 from projections.taxonomy import TaxonomyProjection
+from projections.torrent_browse import Browse, Viewer
 from projections.torrent_lists import (
-    Browse,
-    Viewer,
     count_torrents,
     list_pending_torrents,
     list_torrents,
