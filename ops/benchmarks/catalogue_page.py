@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from ops.benchmarks.catalogue_set import Shape
-from ops.benchmarks.machine import Machine
+from ops.benchmarks.machine import Machine, machine_table
 from ops.benchmarks.rows import Row, table_text
 
 PAGE: Final = Path("docs/benchmarks-catalogue.md")
@@ -18,16 +18,6 @@ _HEADING = """\
 Written by `{command}` from its own run; do not edit. The same figures as JSON are in
 `bench-results/catalogue.json`. `{short} --help` names the options. The tracker's figures are in
 [benchmarks.md](benchmarks.md).
-
-| Machine | |
-|---|---|
-| Processor | {processor}, {cores} cores for us |
-| Memory | {memory:.0f} GiB |
-| System | {system} |
-| Python, Trackarr | {python}, {trackarr} |
-| Date | {date} |
-| Waiting processes at the start | {load:.1f}{busy} |
-| Community | {torrents:,} torrents, {members:,} members, {comments:,} comments, {favorites:,} favourites |
 
 """
 _METHOD = """
@@ -52,21 +42,10 @@ _METHOD = """
 def catalogue_page(rows: Sequence[Row], machine: Machine, shape: Shape, *, scale: float) -> str:
     """The whole page."""
     told = f"{COMMAND} --document" if scale == 1 else f"{COMMAND} --scale {scale:g} --document"
-    heading = _HEADING.format(
-        command=told,
-        short=COMMAND,
-        processor=machine.processor,
-        cores=machine.cores,
-        memory=machine.memory_gib,
-        system=machine.system,
-        python=machine.python,
-        trackarr=machine.trackarr,
-        date=machine.date,
-        load=machine.load,
-        busy="; the machine was shared, so figures are lower bounds" if machine.load > 1 else "",
-        torrents=shape.torrents,
-        members=shape.members,
-        comments=shape.comments,
-        favorites=shape.favorites,
+    community = (
+        f"{shape.torrents:,} torrents, {shape.members:,} members, "
+        f"{shape.comments:,} comments, {shape.favorites:,} favourites"
     )
-    return heading + table_text(rows) + "\n" + _METHOD
+    heading = _HEADING.format(command=told, short=COMMAND)
+    machine_rows = machine_table(machine, Community=community)
+    return heading + machine_rows + table_text(rows) + "\n" + _METHOD

@@ -44,6 +44,22 @@ def this_machine() -> Machine:
     )
 
 
+def machine_table(machine: Machine, **more: str) -> str:
+    """The machine as the first table of a page, `more` rows below; ends with an empty line."""
+    shared = "; the machine was shared, so figures are lower bounds" if machine.load > 1 else ""
+    rows = {
+        "Processor": f"{machine.processor}, {machine.cores} cores for us",
+        "Memory": f"{machine.memory_gib:.0f} GiB",
+        "System": machine.system,
+        "Python, Trackarr": f"{machine.python}, {machine.trackarr}",
+        "Date": machine.date,
+        "Waiting processes at the start": f"{machine.load:.1f}{shared}",
+        **more,
+    }
+    lines = ["| Machine | |", "|---|---|", *(f"| {name} | {said} |" for name, said in rows.items())]
+    return "\n".join(lines) + "\n\n"
+
+
 def _processor() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ops.benchmarks.machine import Machine
+from ops.benchmarks.machine import Machine, machine_table
 from ops.benchmarks.rows import Row, table_text
 
 COMMAND = "./ops/bench tracker"
@@ -13,15 +13,6 @@ _HEADING = """\
 
 Written by `{command}` from its own run; do not edit. The same figures as JSON are in
 `bench-results/tracker.json`. `{short} --help` names the options.
-
-| Machine | |
-|---|---|
-| Processor | {processor}, {cores} cores for us |
-| Memory | {memory:.0f} GiB |
-| System | {system} |
-| Python, Trackarr | {python}, {trackarr} |
-| Date | {date} |
-| Waiting processes at the start | {load:.1f}{busy} |
 
 """
 _METHOD = """
@@ -49,17 +40,5 @@ _METHOD = """
 
 def benchmarks_page(rows: Sequence[Row], machine: Machine, *, command: str) -> str:
     """The whole page."""
-    heading = _HEADING.format(
-        command=command,
-        short=COMMAND,
-        processor=machine.processor,
-        cores=machine.cores,
-        memory=machine.memory_gib,
-        system=machine.system,
-        python=machine.python,
-        trackarr=machine.trackarr,
-        date=machine.date,
-        load=machine.load,
-        busy="; the machine was shared, so figures are lower bounds" if machine.load > 1 else "",
-    )
-    return heading + table_text(rows) + "\n" + _METHOD
+    heading = _HEADING.format(command=command, short=COMMAND)
+    return heading + machine_table(machine) + table_text(rows) + "\n" + _METHOD
