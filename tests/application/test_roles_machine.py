@@ -23,8 +23,7 @@ from hypothesis.stateful import (
 )
 
 from application.account_bans import BanAccount, EndBan, UnbanAccount
-from application.bus import Actor, Bus, Context
-from application.handlers import HANDLERS, TAKEN
+from application.bus import Actor, Context
 from application.roles import (
     CreateRole,
     EditRole,
@@ -35,9 +34,6 @@ from application.roles import (
 )
 from application.sessions import OpenSession, Sessions, token_hash
 from application.site import ChangeSettings
-from application.store.keyring import Keyring
-from application.store.log import EventLog
-from application.store.topics import registry
 from domain import administrators, users
 from domain.administrators import ADMINISTRATORS
 from domain.errors import DomainError
@@ -49,6 +45,7 @@ from projections.account_roles import list_account_roles
 from projections.torrents import TorrentsProjection
 from projections.users import UsersProjection
 from tests.application.test_users import register
+from tests.kit.real_log import real_log
 from tests.kit.servers import TestServers
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -85,15 +82,10 @@ def machine(servers: TestServers) -> type[RuleBasedStateMachine]:  # noqa: C901 
         def __init__(self) -> None:
             super().__init__()
             self.stack = ExitStack()
-            database = self.stack.enter_context(servers.database())
-            self.app_url = database.app_url
-            self.conn = self.stack.enter_context(psycopg.connect(database.app_url, autocommit=True))
-            for projection in PROJECTIONS:
-                engine.install(self.conn, projection)
+            ground = self.stack.enter_context(real_log(servers, PROJECTIONS))
+            self.app_url = ground.app_url
+            self.conn, self.log, self.bus = ground.conn, ground.log, ground.bus
             accounting.install(self.conn)
-            self.log = EventLog(database.app_url, Keyring.generate(), registry())
-            self.stack.callback(self.log.close)
-            self.bus = Bus(self.log, HANDLERS, after_commit=lambda _: (), taken=TAKEN)
             seconds = count(step=2)
             # Two seconds pass between any two looks, so nothing is believed that was cached.
             self.sessions = Sessions(self.log, monotonic=lambda: float(next(seconds)))

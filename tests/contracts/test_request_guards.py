@@ -227,6 +227,17 @@ def test_an_odd_path_is_nobodys(api: Api, path: str) -> None:
     assert code_of(asyncio.run(ask_app())) == (404, "route_not_found")
 
 
+@pytest.mark.parametrize("path", ["/api\\me", "/a\x01", "/a\0b", "/api/me\x7f"])
+def test_a_path_with_a_character_no_address_has_is_nobodys_too(api: Api, path: str) -> None:
+    """The guard leaves it to the routes: one that takes an id says in its own words that none is."""
+
+    async def ask_app() -> tuple[int, str]:
+        scope = {**scope_of(path, length=0), "method": "GET", "headers": []}
+        return await ask(api.app, scope, pieces(b""))  # type: ignore[arg-type]
+
+    assert code_of(asyncio.run(ask_app())) == (404, "route_not_found")
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/api/me", "/api/admin/banned-ips/2001:db8::/32", "/a..b/c."]
 )

@@ -11,24 +11,14 @@ from httpx2 import Response
 from tests.kit.api import Api
 from tests.kit.browser import Browser
 from tests.kit.torrents import torrent_file, upload, uploaded
+from tests.kit.upload_rules import NO_RULES
 
 PATH = "/api/admin/upload-rules"
-NOTHING: dict[str, Any] = {
-    "nfoRequired": False,
-    "descriptionRequired": False,
-    "descriptionMinLength": 0,
-    "titlePatternEnforced": False,
-    "titleBlocklist": None,
-    "tmdbIdRequired": False,
-    "maxTorrentSize": None,
-    "staffBypass": True,
-    "categoryPatterns": {},
-}
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 def change(admin: Browser, **rules: Any) -> Response:
-    return admin.put(PATH, json={**NOTHING, **rules})
+    return admin.put(PATH, json={**NO_RULES, **rules})
 
 
 def changed(admin: Browser, **rules: Any) -> Any:
@@ -142,8 +132,8 @@ def test_change_upload_rules_names_what_can_not_be_kept(
 
 
 def test_change_upload_rules_is_strict(api: Api, admin: Browser) -> None:
-    for left_out in NOTHING:
-        body = {name: value for name, value in NOTHING.items() if name != left_out}
+    for left_out in NO_RULES:
+        body = {name: value for name, value in NO_RULES.items() if name != left_out}
         assert admin.put(PATH, json=body).status_code == 400, left_out
     for wrong in (
         {"nfoRequired": "yes"},

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 import pytest
 import uuid6
 from hypothesis import HealthCheck, settings
@@ -21,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from application.bus import Actor, Bus, Context
+from application.bus import Actor, Context
 from application.comments import DeleteComment, PostComment
 from application.forum import (
     DeleteForumPost,
@@ -33,11 +32,7 @@ from application.forum import (
     WriteForumPost,
 )
 from application.forum_categories import CreateForumCategory, RemoveForumCategory
-from application.handlers import HANDLERS, TAKEN
 from application.ports import Writes
-from application.store.keyring import Keyring
-from application.store.log import EventLog
-from application.store.topics import registry
 from application.uploads import UploadTorrent
 from domain.errors import DomainError
 from domain.forum import ForumPostWritten
@@ -66,6 +61,7 @@ from projections.history import HistoryProjection
 from projections.rebuild import rebuild
 from projections.users import UsersProjection
 from projections.verify import Verifier
+from tests.kit.real_log import real_log
 from tests.kit.servers import TestServers
 from tests.kit.torrents import torrent_file
 from tests.projections.verify_kit import POLICIES
@@ -118,14 +114,9 @@ def machine(servers: TestServers) -> type[RuleBasedStateMachine]:  # noqa: C901 
         def __init__(self) -> None:
             super().__init__()
             self.stack = ExitStack()
-            database = self.stack.enter_context(servers.database())
-            self.app_url = database.app_url
-            self.conn = self.stack.enter_context(psycopg.connect(database.app_url, autocommit=True))
-            for projection in PROJECTIONS:
-                engine.install(self.conn, projection)
-            self.log = EventLog(database.app_url, Keyring.generate(), registry())
-            self.stack.callback(self.log.close)
-            self.bus = Bus(self.log, HANDLERS, after_commit=lambda _: (), taken=TAKEN)
+            ground = self.stack.enter_context(real_log(servers, PROJECTIONS))
+            self.app_url = ground.app_url
+            self.conn, self.log, self.bus = ground.conn, ground.log, ground.bus
             self.now, self.number = START, 0
             self.categories: list[UUID] = []
             self.topics: dict[UUID, Topic] = {}

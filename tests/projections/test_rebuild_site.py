@@ -22,18 +22,7 @@ from tests.kit.accounts import account_id, administrator, member, moderator
 from tests.kit.api import Api, running_api
 from tests.kit.browser import Browser
 from tests.kit.torrents import accepted, uploaded
-
-NO_RULES: dict[str, object] = {
-    "nfoRequired": False,
-    "descriptionRequired": False,
-    "descriptionMinLength": 0,
-    "titlePatternEnforced": False,
-    "titleBlocklist": None,
-    "tmdbIdRequired": False,
-    "maxTorrentSize": None,
-    "staffBypass": True,
-    "categoryPatterns": {},
-}
+from tests.kit.upload_rules import NO_RULES
 
 
 @pytest.fixture
