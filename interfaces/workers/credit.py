@@ -58,7 +58,8 @@ class CreditWorker:
     `head` gives the event log's last position, `new_fold` an empty fold, `clock` the time in
     UTC, `monotonic` seconds; `sealer` seals snapshots and opens the ledger's closed days. Of
     several workers the one that holds the lease works, the others stand by. Besides its time,
-    a snapshot is due after `snapshot_records`.
+    a snapshot is due after `snapshot_records`. `connected` is shown each connection that holds
+    the lease.
     """
 
     def __init__(
@@ -76,8 +77,10 @@ class CreditWorker:
         batch_records: int = FOLD_RECORDS,
         snapshot_records: int = SNAPSHOT_RECORDS,
         tail_seconds: int = TAIL_SECONDS,
+        connected: Callable[[Connection], None] = lambda _: None,
     ) -> None:
         self._conninfo = conninfo
+        self._connected = connected
         self._layouts = layouts
         self._head = head
         self._policies = policies
@@ -194,6 +197,7 @@ class CreditWorker:
         if not try_lease(conn, LEASE):
             conn.close()
             return None
+        self._connected(conn)
         self._conn = conn
         return conn
 

@@ -19,6 +19,7 @@ from ops.container.credit import credit_policies
 from ops.container.foundation import Foundation, access_publisher, foundation
 from ops.container.process import database_url, redis_url, stop_on_signals
 from ops.readiness import announce_ready
+from ops.scheduling import give_way, let_backend_give_way
 from ops.settings import Settings
 from ops.system import system_clock
 from projections.address_hashes import AddressHasher
@@ -39,7 +40,7 @@ def run(settings: Settings) -> None:
         loops = {
             "projections": projections.run,
             "access": AccessWorker(access_publisher(base)).run,
-            "credit": credit_worker(base).run,
+            "credit": _giving_way(credit_worker(base).run),
         }
         ended: list[str] = []
         threads = [_started(name, loop, stop, ended) for name, loop in loops.items()]
@@ -71,7 +72,18 @@ def credit_worker(base: Foundation) -> CreditWorker:
         clock=system_clock,
         sealer=base.log.event_sealer,
         tail_seconds=settings.tracker.peer_life_seconds,
+        connected=let_backend_give_way,
     )
+
+
+def _giving_way(loop: Callable[[threading.Event], None]) -> Callable[[threading.Event], None]:
+    """Credit may come a little later, where announces wait for the same cores."""
+
+    def run_after_others(stop: threading.Event) -> None:
+        give_way()
+        loop(stop)
+
+    return run_after_others
 
 
 def _started(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import libtorrent as lt
+import psycopg
 import pytest
 
+from ops.scheduling import NICENESS
 from tests.e2e.conftest import Site
 from tests.kit.remote import download, eventually
 from tests.kit.torrent_client import TorrentClient
@@ -124,3 +127,17 @@ def _at_hosts(torrent: bytes, tier: int, hosts: list[str]) -> bytes:
     decoded[b"announce"] = urls[0]
     decoded[b"announce-list"] = [urls]
     return bytes(lt.bencode(decoded))
+
+
+def test_crediting_gives_way_to_answers(site: Site) -> None:
+    state = site.installation.run_state
+    with psycopg.connect(state["urls"]["owner_url"]) as conn:
+        rows = conn.execute(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'trackarr credit'"
+        ).fetchall()
+        assert os.getpriority(os.PRIO_PROCESS, conn.info.backend_pid) < NICENESS
+    assert [os.getpriority(os.PRIO_PROCESS, pid) for (pid,) in rows] == [NICENESS]
+    threads = Path("/proc", str(state["pids"]["worker"]), "task")
+    shares = [os.getpriority(os.PRIO_PROCESS, int(thread.name)) for thread in threads.iterdir()]
+    assert NICENESS in shares
+    assert min(shares) < NICENESS
