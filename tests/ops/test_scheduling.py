@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from ops import scheduling
 from tests.kit.servers import Database
-
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="shares are Linux's here")
 
 
 def niceness(process: int) -> int:
