@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ops.benchmarks.chain import await_folded
 from ops.benchmarks.load import Load, Measured
 from ops.benchmarks.processes import resident_bytes
 from ops.benchmarks.rows import Bound, Row
@@ -24,6 +25,8 @@ def measure_latency(
     say(f"saturation, {name}")
     found = [stage.run(replace(load, seconds=seconds / 2)) for _ in range(runs)]
     saturation = statistics.median(each.rate for each in found)
+    # What came before is not part of a steady load.
+    await_folded(stage)
     half = replace(load, seconds=seconds, rate=max(1.0, saturation / 2), in_flight=IN_FLIGHT)
     turns: list[Measured] = []
     for run in range(runs):

@@ -188,9 +188,11 @@ def _folded_rows(stage: Stage, wanted: Sequence[str], scale: Scale, say: Say) ->
     ):
         if name in wanted:
             seconds = 2 * scale.seconds
-            yield measure_latency(
-                stage, load, name=words, runs=scale.runs, seconds=seconds, say=say
-            )
+            with stage.background_on_both_cores():
+                row = measure_latency(
+                    stage, load, name=words, runs=scale.runs, seconds=seconds, say=say
+                )
+            yield row
 
 
 def _swarm_rows(wanted: Sequence[str], scale: Scale, say: Say) -> Iterator[Row]:
