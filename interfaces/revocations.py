@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -20,8 +23,12 @@ from domain.users import AccountPasswordChanged, AccountRoleGranted, AccountRole
 CHANNEL: Final = "sessions:revoked"
 _HEARD: Final = "sessions:heard:"
 PATIENCE: Final = 0.25
-"""Seconds the answer waits for each process to have heard; what it believes lasts a second."""
-_HEARD_LIFE: Final = 5
+"""Seconds the answer waits, at most, for all processes to have heard, however many there are;
+what one of them believes lasts a second."""
+_SHORTEST: Final = 0.001
+"""Seconds; to Redis a wait of 0 is one without end."""
+_HEARD_LIFE: Final = 30
+"""Seconds; longer than the read models take to step between the telling and the waiting."""
 _LISTEN_SECONDS: Final = 0.3
 _PAUSE: Final = 0.5
 REVOKING: Final[frozenset[str]] = frozenset(
@@ -44,6 +51,14 @@ REVOKING: Final[frozenset[str]] = frozenset(
 """Topics of facts after which a session may do less, or other things, than before."""
 
 
+@dataclass(frozen=True)
+class Told:
+    """A word that was told, and how many processes listened."""
+
+    word: str
+    listeners: int
+
+
 class Revocations:
     """Tells all api processes to believe nothing they remember of sessions.
 
@@ -51,27 +66,45 @@ class Revocations:
     anyway. With Redis away that second is all there is, and nobody is refused for it.
     """
 
-    def __init__(self, redis: Redis, entropy: Entropy) -> None:
+    def __init__(
+        self, redis: Redis, entropy: Entropy, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._redis = redis
         self._entropy = entropy
+        self._monotonic = monotonic
         self.failures = 0
         """Times not every process was known to have heard."""
 
     def announce(self) -> bool:
         """Tell them, and wait until each has heard; whether all did in time."""
+        told = self.tell()
+        return told is not None and self.await_heard(told)
+
+    def tell(self) -> Told | None:
+        """Tell them; None where Redis is away, which is counted."""
         word = self._entropy.token(16).hex()
         try:
-            listeners = int(self._redis.publish(CHANNEL, word))
-            heard = sum(
-                self._redis.blpop([_HEARD + word], timeout=PATIENCE) is not None
-                for _ in range(listeners)
-            )
+            return Told(word, int(self._redis.publish(CHANNEL, word)))
+        except RedisError as fault:
+            self._missed(type(fault).__name__)
+            return None
+
+    def await_heard(self, told: Told) -> bool:
+        """Wait until each has heard, `PATIENCE` for all of them; whether all did.
+
+        The first that is not heard of ends the waiting: the others would find no time either.
+        """
+        deadline = self._monotonic() + PATIENCE
+        try:
+            for _ in range(told.listeners):
+                left = max(deadline - self._monotonic(), _SHORTEST)
+                if self._redis.blpop([_HEARD + told.word], timeout=left) is None:
+                    self._missed("unheard")
+                    return False
         except RedisError as fault:
             self._missed(type(fault).__name__)
             return False
-        if heard < listeners:
-            self._missed("unheard")
-        return heard == listeners
+        return True
 
     def _missed(self, fault: str) -> None:
         self.failures += 1
@@ -123,7 +156,11 @@ class RevocationListener:
 
 
 class RevokeAfterCommit:
-    """After a commit that takes a right from somebody: tell every api process, then go on."""
+    """After a commit that takes a right from somebody: tell every api process, and have each hear.
+
+    They hear while the read models step and trackers are told, so that a process that does not
+    answer keeps nobody's key working.
+    """
 
     def __init__(self, then: AfterCommit, revocations: Revocations) -> None:
         self._then = then
@@ -131,6 +168,11 @@ class RevokeAfterCommit:
 
     def __call__(self, appended: Appended) -> tuple[str, ...]:
         """Names of read models still behind."""
-        if appended.topics & REVOKING:
-            self._revocations.announce()
-        return self._then(appended)
+        if not appended.topics & REVOKING:
+            return self._then(appended)
+        told = self._revocations.tell()
+        try:
+            return self._then(appended)
+        finally:
+            if told is not None:
+                self._revocations.await_heard(told)

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from redis import Redis
 
 from application.bus import Bus
 from application.handlers import HANDLERS, TAKEN
+from application.ports import Appended
 from application.sessions import Sessions
+from domain.sessions import SessionClosed
 from interfaces.http.app import create_app
-from interfaces.revocations import RevocationListener, Revocations, RevokeAfterCommit
+from interfaces.revocations import (
+    CHANNEL,
+    PATIENCE,
+    RevocationListener,
+    Revocations,
+    RevokeAfterCommit,
+)
 from projections.read_your_writes import ReadYourWrites
 from projections.registry import ALL
 from tests.contracts.test_passwords import change
@@ -22,6 +33,8 @@ from tests.kit.api import Api, SystemEntropy
 from tests.kit.browser import Browser
 
 ME = "/api/me"
+DEAF = 8
+REVOKED = Appended(first=1, last=1, topics=frozenset({SessionClosed.TOPIC}))
 
 
 @dataclass
@@ -146,3 +159,81 @@ def test_who_does_not_hear_in_time_is_not_waited_for(
     monkeypatch.setattr(there.listener, "_confirm", lambda _word: None)
     assert not here.revocations.announce()
     assert here.revocations.failures == 1
+
+
+@pytest.fixture
+def deaf(api: Api) -> Iterator[None]:
+    """Processes that listen, and do not get round to hearing."""
+    with ExitStack() as held:
+        for _ in range(DEAF):
+            listening = held.enter_context(api.redis.pubsub())  # type: ignore[no-untyped-call]
+            listening.subscribe(CHANNEL)
+            assert listening.get_message(timeout=10)
+        yield
+
+
+def test_many_that_do_not_hear_are_waited_for_once(api: Api, deaf: None) -> None:
+    revocations = Revocations(api.redis, SystemEntropy())
+    began = time.monotonic()
+    assert not revocations.announce()
+    assert time.monotonic() - began < PATIENCE * DEAF / 2
+    assert revocations.failures == 1
+
+
+def test_all_that_hear_share_one_deadline(api: Api, deaf: None) -> None:
+    """Each is heard of in time for its own wait, all of them together are not."""
+    revocations = Revocations(api.redis, SystemEntropy())
+    told = revocations.tell()
+    assert told is not None
+    assert told.listeners == DEAF
+    enough = threading.Event()
+
+    def hear() -> None:
+        for _ in range(DEAF):
+            if enough.wait(PATIENCE * 0.7):
+                return
+            api.redis.rpush(f"sessions:heard:{told.word}", 1)
+
+    slow = threading.Thread(target=hear)
+    slow.start()
+    began = time.monotonic()
+    try:
+        assert not revocations.await_heard(told)
+        assert time.monotonic() - began < PATIENCE * DEAF / 2
+    finally:
+        enough.set()
+        slow.join(10)
+
+
+def test_trackers_are_told_before_anybody_is_waited_for(api: Api, deaf: None) -> None:
+    revocations = Revocations(api.redis, SystemEntropy())
+    missed: list[int] = []
+
+    def publish(appended: Appended) -> tuple[str, ...]:
+        missed.append(revocations.failures)
+        return ("access_feed",)
+
+    assert RevokeAfterCommit(publish, revocations)(REVOKED) == ("access_feed",)
+    assert (missed, revocations.failures) == ([0], 1)
+
+
+def test_others_have_heard_even_where_the_read_models_fail(
+    processes: tuple[Process, Process],
+) -> None:
+    here, there = processes
+    waited: list[bool] = []
+    wait = here.revocations.await_heard
+
+    def fail(appended: Appended) -> tuple[str, ...]:
+        raise RuntimeError("away")
+
+    def await_heard(told: Any) -> bool:
+        waited.append(wait(told))
+        return waited[-1]
+
+    here.revocations.await_heard = await_heard  # type: ignore[method-assign]
+    there.sessions._cache["x"] = (0.0, object())  # type: ignore[assignment]
+    with pytest.raises(RuntimeError):
+        RevokeAfterCommit(fail, here.revocations)(REVOKED)
+    assert waited == [True]
+    assert there.sessions._cache == {}
