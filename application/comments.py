@@ -40,7 +40,7 @@ class PostedComment(msgspec.Struct, frozen=True, kw_only=True):
 
 def handle_post_comment(unit: Unit, command: PostComment) -> PostedComment:
     """Post it. Raises `TorrentNotFound` (withdrawn meanwhile), `CommentInvalid`,
-    `NothingToShow`, `TooManyTags`.
+    `NothingToShow`, `TooManyTags`, `TangledTags`.
     """
     torrent = unit.load(command.torrent, torrents.evolve)
     if torrent is None or torrent.withdrawn:

@@ -120,7 +120,7 @@ class DeletedForumPost(msgspec.Struct, frozen=True, kw_only=True):
 
 def handle_start_forum_topic(unit: Unit, command: StartForumTopic) -> StartedForumTopic:
     """Start it. Raises `ForumCategoryNotFound`, `ForumTitleInvalid`, `ForumPostInvalid`,
-    `NothingToShow`, `TooManyTags`.
+    `NothingToShow`, `TooManyTags`, `TangledTags`.
     """
     author = unit.actor
     topic_facts = forum_topics.start_forum_topic(
@@ -180,7 +180,7 @@ def handle_delete_forum_topic(unit: Unit, command: DeleteForumTopic) -> None:
 
 def handle_write_forum_post(unit: Unit, command: WriteForumPost) -> WrittenForumPost:
     """Write it. Raises `ForumTopicNotFound`, `ForumTopicIsLocked`, `ForumPostInvalid`,
-    `NothingToShow`, `TooManyTags`.
+    `NothingToShow`, `TooManyTags`, `TangledTags`.
     """
     author = unit.actor
     facts = forum_posts.write_forum_post(
@@ -204,7 +204,7 @@ def handle_write_forum_post(unit: Unit, command: WriteForumPost) -> WrittenForum
 
 def handle_edit_forum_post(unit: Unit, command: EditForumPost) -> EditedForumPost:
     """Edit it. Raises `ForumPostNotFound`, `ForumPostNotYours`, `ForumTopicIsLocked`,
-    `ForumPostEditedMeanwhile`, `ForumPostInvalid`, `NothingToShow`, `TooManyTags`.
+    `ForumPostEditedMeanwhile`, `ForumPostInvalid`, `NothingToShow`, `TooManyTags`, `TangledTags`.
     """
     post = _load_post(unit, command.post)
     try:

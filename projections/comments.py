@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import LiteralString
 from uuid import UUID
 
@@ -40,14 +41,21 @@ CREATE TABLE member_comments (
 
 
 class CommentRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A comment. `content` is mark-up cleaned for showing, None once its words were destroyed."""
+    """A comment. `written` is what its author sent, None once its words were destroyed.
+
+    Show `content`: the same, cleaned; ask for it when the connection was given back.
+    """
 
     id: UUID
     torrent: UUID
     author: UUID
     author_name: str | None
     created_at: datetime
-    content: str | None
+    written: str | None
+
+    @property
+    def content(self) -> str | None:
+        return None if self.written is None else clean_markup(self.written)
 
 
 class CommentsProjection:
@@ -81,11 +89,11 @@ class CommentsProjection:
         _comments_posted(cursor, posted)
         torrents.update(fact.torrent for _, fact, _ in posted)
         members.update(fact.author for _, fact, _ in posted)
-        gone = _comments_deleted(cursor, deleted)
+        gone = _comments_deleted(cursor, deleted) if deleted else []
         torrents.subtract(torrent for torrent, _ in gone)
         members.subtract(author for _, author in gone)
-        _count_torrents(cursor, torrents)
-        _count_members(cursor, members)
+        _count_torrents(cursor, torrents, fewer=bool(gone))
+        _count_members(cursor, members, fewer=bool(gone))
 
 
 def _comments_posted(
@@ -115,7 +123,7 @@ def _comments_deleted(cursor: Cursor, deleted: Iterable[UUID]) -> list[tuple[UUI
     ).fetchall()
 
 
-def _count_torrents(cursor: Cursor, changes: Mapping[UUID, int]) -> None:
+def _count_torrents(cursor: Cursor, changes: Mapping[UUID, int], *, fewer: bool) -> None:
     cursor.execute(
         """
         INSERT INTO torrent_comments AS c (torrent, amount)
@@ -124,13 +132,14 @@ def _count_torrents(cursor: Cursor, changes: Mapping[UUID, int]) -> None:
         """,
         _columns(changes),
     )
-    cursor.execute(
-        "DELETE FROM torrent_comments WHERE torrent = ANY(%s::uuid[]) AND amount = 0",
-        [list(changes)],
-    )
+    if fewer:
+        cursor.execute(
+            "DELETE FROM torrent_comments WHERE torrent = ANY(%s::uuid[]) AND amount = 0",
+            [list(changes)],
+        )
 
 
-def _count_members(cursor: Cursor, changes: Mapping[UUID, int]) -> None:
+def _count_members(cursor: Cursor, changes: Mapping[UUID, int], *, fewer: bool) -> None:
     cursor.execute(
         """
         INSERT INTO member_comments AS c (member, amount)
@@ -139,19 +148,22 @@ def _count_members(cursor: Cursor, changes: Mapping[UUID, int]) -> None:
         """,
         _columns(changes),
     )
-    cursor.execute(
-        "DELETE FROM member_comments WHERE member = ANY(%s::uuid[]) AND amount = 0",
-        [list(changes)],
-    )
+    if fewer:
+        cursor.execute(
+            "DELETE FROM member_comments WHERE member = ANY(%s::uuid[]) AND amount = 0",
+            [list(changes)],
+        )
 
 
 def _columns(changes: Mapping[UUID, int]) -> list[list[UUID] | list[int]]:
     # In the order of the keys, so that two steps on one table can't wait for each other.
-    return [sorted(changes), [changes[key] for key in sorted(changes)]]
+    keys = sorted(changes, key=attrgetter("int"))
+    return [keys, [changes[key] for key in keys]]
 
 
 _COMMENT: LiteralString = """
-SELECT c.id, c.torrent, c.author, a.username AS author_name, c.created_at, c.content
+SELECT c.id, c.torrent, c.author, a.username AS author_name, c.created_at,
+    c.content AS written
 """
 
 
@@ -160,7 +172,7 @@ def list_comments(
 ) -> list[CommentRow]:
     """Comments below a torrent, newest first; with `before` those older than that comment."""
     with conn.cursor(row_factory=class_row(CommentRow)) as cursor:
-        rows = cursor.execute(
+        return cursor.execute(
             _COMMENT
             + """
             FROM (
@@ -175,13 +187,12 @@ def list_comments(
             """,
             {"torrent": torrent, "before": before, "limit": limit, "offset": offset},
         ).fetchall()
-    return [_cleaned(row) for row in rows]
 
 
 def find_comment(conn: Connection, comment: UUID) -> CommentRow | None:
     """One comment, unless it was deleted."""
     with conn.cursor(row_factory=class_row(CommentRow)) as cursor:
-        row = cursor.execute(
+        return cursor.execute(
             _COMMENT
             + """
             FROM comments_1.comments c LEFT JOIN users_1.accounts a ON a.id = c.author
@@ -189,7 +200,6 @@ def find_comment(conn: Connection, comment: UUID) -> CommentRow | None:
             """,
             [comment],
         ).fetchone()
-    return _cleaned(row) if row else None
 
 
 def count_torrent_comments(conn: Connection, torrent: UUID) -> int:
@@ -208,9 +218,3 @@ def _number(conn: Connection, statement: LiteralString, of: UUID) -> int:
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(statement, [of]).fetchone()
     return int(row[0]) if row else 0
-
-
-def _cleaned(row: CommentRow) -> CommentRow:
-    if row.content is None:
-        return row
-    return msgspec.structs.replace(row, content=clean_markup(row.content))

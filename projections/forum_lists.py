@@ -1,6 +1,7 @@
 """What pages show of the forum: lists walk an index, counts come from the fold's rows.
 
-What members wrote leaves here cleaned (`application.markup`), or as plain words in an excerpt.
+Of what members wrote rows show mark-up cleaned (`application.markup`), or the plain words of an
+excerpt. That is done where it is asked for, so that nobody cleans while he keeps a connection.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ class ForumCategoryRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForumTopicRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A topic. `excerpt` is plain text of its first post; `last` orders topics of a category.
+    """A topic. `excerpt` is plain text of its first post, whose beginning is `first_written`.
 
-    Texts are None once their words were destroyed.
+    `last` orders topics of a category. Texts are None once their words were destroyed.
     """
 
     id: UUID
@@ -71,11 +72,15 @@ class ForumTopicRow(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     last_author: UUID | None
     last_author_name: str | None
-    excerpt: str | None
+    first_written: str | None
+
+    @property
+    def excerpt(self) -> str | None:
+        return _excerpt_of(self.first_written)
 
 
 class ForumPostRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A post. `content` is cleaned mark-up, None once its words were destroyed."""
+    """A post. `content` is what was `written`, cleaned; None once its words were destroyed."""
 
     id: UUID
     topic: UUID
@@ -85,15 +90,19 @@ class ForumPostRow(msgspec.Struct, frozen=True, kw_only=True):
     author_is_admin: bool
     author_is_moderator: bool
     created_at: datetime
-    content: str | None
+    written: str | None
     revision: int
     edited_at: datetime | None
     editor: UUID | None
     editor_name: str | None
 
+    @property
+    def content(self) -> str | None:
+        return None if self.written is None else clean_markup(self.written)
+
 
 class LatestPostRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A post as the forum's statistics show it; `excerpt` is plain text."""
+    """A post as the forum's statistics show it; `excerpt` is plain text, made of `written`."""
 
     id: UUID
     topic: UUID
@@ -102,7 +111,11 @@ class LatestPostRow(msgspec.Struct, frozen=True, kw_only=True):
     author: UUID
     author_name: str | None
     created_at: datetime
-    excerpt: str | None
+    written: str | None
+
+    @property
+    def excerpt(self) -> str | None:
+        return _excerpt_of(self.written)
 
 
 class ForumTotals(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +166,7 @@ SELECT t.id, t.category, c.name AS category_name, t.author, a.username AS author
     coalesce(a.is_moderator, false) AS author_is_moderator,
     t.title, t.first_post, t.created_at, t.pinned, t.locked, t.posts, t.last, t.last_post,
     t.updated_at, lp.author AS last_author, la.username AS last_author_name,
-    left(fp.content, %(source)s) AS excerpt
+    left(fp.content, %(source)s) AS first_written
 """
 _TOPIC_JOINS: LiteralString = """
 LEFT JOIN forum_2.categories c ON c.id = t.category
@@ -186,7 +199,7 @@ def list_forum_topics(
         "source": _EXCERPT_SOURCE,
     }
     with conn.cursor(row_factory=class_row(ForumTopicRow)) as cursor:
-        rows = cursor.execute(
+        return cursor.execute(
             _TOPIC
             + """
             FROM (
@@ -200,24 +213,22 @@ def list_forum_topics(
             + "ORDER BY t.pinned DESC, t.last DESC",
             values,
         ).fetchall()
-    return [_with_excerpt(row) for row in rows]
 
 
 def find_forum_topic(conn: Connection, topic: UUID) -> ForumTopicRow | None:
     """One topic, unless it was deleted."""
     with conn.cursor(row_factory=class_row(ForumTopicRow)) as cursor:
-        row = cursor.execute(
+        return cursor.execute(
             _TOPIC + "FROM forum_2.topics t" + _TOPIC_JOINS + "WHERE t.id = %(topic)s",
             {"topic": topic, "source": _EXCERPT_SOURCE},
         ).fetchone()
-    return _with_excerpt(row) if row else None
 
 
 _POST: LiteralString = """
 SELECT p.id, p.topic, p.position, p.author, a.username AS author_name,
     coalesce(a.is_admin, false) AS author_is_admin,
     coalesce(a.is_moderator, false) AS author_is_moderator,
-    p.created_at, p.content, p.revision, p.edited_at, p.editor, e.username AS editor_name
+    p.created_at, p.content AS written, p.revision, p.edited_at, p.editor, e.username AS editor_name
 """
 _POST_JOINS: LiteralString = """
 LEFT JOIN users_1.accounts a ON a.id = p.author
@@ -231,7 +242,7 @@ def list_forum_posts(
     """Posts of a topic, oldest first; `after` is the position of the post before the page."""
     values: dict[str, Any] = {"topic": topic, "after": after, "limit": limit, "offset": offset}
     with conn.cursor(row_factory=class_row(ForumPostRow)) as cursor:
-        rows = cursor.execute(
+        return cursor.execute(
             _POST
             + """
             FROM (
@@ -245,25 +256,23 @@ def list_forum_posts(
             + "ORDER BY p.position",
             values,
         ).fetchall()
-    return [_cleaned(row) for row in rows]
 
 
 def find_forum_post(conn: Connection, post: UUID) -> ForumPostRow | None:
     """One post, unless it was deleted, by itself or with its topic."""
     with conn.cursor(row_factory=class_row(ForumPostRow)) as cursor:
-        row = cursor.execute(
+        return cursor.execute(
             _POST + "FROM forum_2.posts p" + _POST_JOINS + "WHERE p.id = %s", [post]
         ).fetchone()
-    return _cleaned(row) if row else None
 
 
 def list_latest_posts(conn: Connection, *, limit: int = 5) -> list[LatestPostRow]:
     """The last posts of the whole forum, newest first."""
     with conn.cursor(row_factory=class_row(LatestPostRow)) as cursor:
-        rows = cursor.execute(
+        return cursor.execute(
             """
             SELECT p.id, p.topic, t.title AS topic_title, t.category, p.author,
-                a.username AS author_name, p.created_at, left(p.content, %(source)s) AS excerpt
+                a.username AS author_name, p.created_at, left(p.content, %(source)s) AS written
             FROM (SELECT * FROM forum_2.posts ORDER BY position + 0 DESC LIMIT %(limit)s) p
             JOIN forum_2.topics t ON t.id = p.topic
             LEFT JOIN users_1.accounts a ON a.id = p.author
@@ -271,7 +280,6 @@ def list_latest_posts(conn: Connection, *, limit: int = 5) -> list[LatestPostRow
             """,
             {"limit": limit, "source": _EXCERPT_SOURCE},
         ).fetchall()
-    return [msgspec.structs.replace(row, excerpt=_excerpt_of(row.excerpt)) for row in rows]
 
 
 def read_forum_totals(conn: Connection) -> ForumTotals:
@@ -281,15 +289,5 @@ def read_forum_totals(conn: Connection) -> ForumTotals:
     return msgspec.convert(dict(rows), ForumTotals)
 
 
-def _with_excerpt(row: ForumTopicRow) -> ForumTopicRow:
-    return msgspec.structs.replace(row, excerpt=_excerpt_of(row.excerpt))
-
-
 def _excerpt_of(content: str | None) -> str | None:
     return None if content is None else excerpt(content, EXCERPT_LENGTH)
-
-
-def _cleaned(row: ForumPostRow) -> ForumPostRow:
-    if row.content is None:
-        return row
-    return msgspec.structs.replace(row, content=clean_markup(row.content))

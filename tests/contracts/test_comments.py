@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
@@ -11,11 +12,13 @@ import pytest
 from psycopg import Connection
 
 from application.site import ChangeSettings
+from projections import comments, forum_lists
 from projections.comments import count_member_comments, count_torrent_comments
 from projections.torrents import find_torrent
 from tests.kit.accounts import account_id, member
 from tests.kit.api import Api
 from tests.kit.browser import Browser
+from tests.kit.forum import category, started
 from tests.kit.torrents import accepted, uploaded
 
 
@@ -191,3 +194,35 @@ def test_post_comment_repeated_with_its_key_posts_once(walden: str, bert: Browse
     replies = [bert.post(walden, json={"content": "x"}, headers=headers) for _ in range(2)]
     assert replies[0].json() == replies[1].json()
     assert bert.get(walden).json()["pagination"]["total"] == 1
+
+
+def test_words_are_cleaned_when_no_connection_is_held(
+    api: Api, admin: Browser, bert: Browser, walden: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = category(admin)
+    topic = started(bert, made, "Hello", "<b>first</b>")["id"]
+    posted(bert, walden, "<b>comment</b>")
+    held: list[int] = []
+
+    def noting(clean: Callable[..., str]) -> Callable[..., str]:
+        def cleaned(*text: Any) -> str:
+            stats = api.services.reads.get_stats()
+            held.append(stats["pool_size"] - stats["pool_available"])
+            return clean(*text)
+
+        return cleaned
+
+    for module in (comments, forum_lists):
+        monkeypatch.setattr(module, "clean_markup", noting(module.clean_markup))
+    monkeypatch.setattr(forum_lists, "excerpt", noting(forum_lists.excerpt))
+    for path, shown in (
+        (walden, "<b>comment</b>"),
+        (walden.removesuffix("/comments"), "<b>comment</b>"),
+        (f"/api/forum/topics/{topic}", "<b>first</b>"),
+        (f"/api/forum/categories/{made}", "first"),
+        ("/api/forum/stats", "first"),
+    ):
+        before = len(held)
+        assert shown in bert.get(path).text
+        assert len(held) > before
+    assert set(held) == {0}
