@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from typing import IO
 
@@ -57,22 +58,63 @@ def write_private(path: Path, text: str) -> None:
     What is sealed under a key just made must not outlive the key, so the folder's entry is
     synced as well.
     """
-    making = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    making.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    _written_beside(path, text).replace(path)
+    _sync_folder(path.parent)
+
+
+def kept_secret(path: Path, size: int = 24) -> str:
+    """The secret of this file; made of `size` random bytes, in hex, by whoever asks first.
+
+    Of several that ask at once one makes it, and all read what that one made. Raises
+    `DataFolderUnusable`.
+    """
+    kept = read_secret(path)
+    if kept is not None:
+        return kept
+    making = _written_beside(path, secrets.token_hex(size))
+    try:
+        # Unlike a rename, a link never takes the place of a file that is there.
+        os.link(making, path)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise DataFolderUnusable(
+            f"{path} cannot be made: {(error.strerror or 'unknown error').lower()};"
+            " the data folder needs a file system with hard links."
+        ) from None
+    finally:
+        making.unlink()
+    _sync_folder(path.parent)
+    return path.read_text()
+
+
+def read_secret(path: Path) -> str | None:
+    """The secret of this file, None where none was made yet. Raises `DataFolderUnusable`."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        raise DataFolderUnusable(f"{path} belongs to another user.") from None
+
+
+def _written_beside(path: Path, text: str) -> Path:
+    """A private file with this text next to `path`, on the disk, under a name of its own."""
+    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        Path(name).unlink()
+        raise
+    return Path(name)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def kept_secret(path: Path, size: int = 24) -> str:
-    """The secret of this file; made of `size` random bytes, in hex, at the first call."""
-    if not path.exists():
-        write_private(path, secrets.token_hex(size))
-    return path.read_text()

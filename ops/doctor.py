@@ -28,7 +28,7 @@ from ops.server_checks import (
     weak_settings,
 )
 from ops.settings import Settings
-from ops.setup_code import setup_code
+from ops.setup_code import asks_setup_code, find_setup_code
 from projections.ledger_figures import ledger_figures
 
 GIGABYTE = 1 << 30
@@ -209,12 +209,19 @@ def examine_setup(settings: Settings, urls: Urls) -> Iterator[Finding]:
     if facts is not None and facts.begun:
         return
     network = settings.network
-    if setup_code(settings) is not None:
+    if find_setup_code(settings) is not None:
         yield Finding(
             Level.OK,
             "set-up",
             "the first registration needs the set-up code",
             "to see it, run: trackarr setup-code",
+        )
+    elif asks_setup_code(settings):
+        yield Finding(
+            Level.OK,
+            "set-up",
+            "the first registration will need a set-up code, which the first start makes",
+            "once Trackarr has started, run: trackarr setup-code",
         )
     elif urlsplit(network.web_url).hostname not in LOCAL_HOSTS:
         # A proxy on this machine lets strangers in, whatever we listen on.

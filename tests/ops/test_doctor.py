@@ -26,6 +26,7 @@ from ops.doctor import (
 )
 from ops.run_state import Urls
 from ops.settings import load_settings
+from ops.setup_code import setup_code
 from projections.ledger_days import compact_day
 from tests.kit.accounts import administrator
 from tests.kit.api import Api, running_api
@@ -222,7 +223,11 @@ def test_a_log_signed_in_the_future_tells_that_the_clock_went_back(
     ("environment", "level", "advice"),
     [
         ({}, Level.OK, ""),
-        ({"TRACKARR_BIND": "0.0.0.0"}, Level.OK, "to see it, run: trackarr setup-code"),
+        (
+            {"TRACKARR_BIND": "0.0.0.0"},
+            Level.OK,
+            "once Trackarr has started, run: trackarr setup-code",
+        ),
         ({"TRACKARR_SETUP_CODE": "abc"}, Level.OK, "to see it, run: trackarr setup-code"),
         (
             {"TRACKARR_PUBLIC_URL": "https://tracker.example"},
@@ -238,6 +243,19 @@ def test_who_may_make_the_first_account_is_said(
     (found,) = examine_setup(settings, urls_of(database))
     assert (found.level, found.advice) == (level, advice)
     assert "abc" not in found.text
+    # It looks, and makes nothing: whoever serves makes the code.
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_a_set_up_code_was_made_it_is_said_how_to_see_it(
+    database: Database, tmp_path: Path
+) -> None:
+    settings = load_settings({"TRACKARR_DATA_DIR": str(tmp_path), "TRACKARR_BIND": "0.0.0.0"})
+    code = setup_code(settings)
+    assert code is not None
+    (found,) = examine_setup(settings, urls_of(database))
+    assert (found.level, found.advice) == (Level.OK, "to see it, run: trackarr setup-code")
+    assert code not in found.text
 
 
 def test_nothing_is_said_of_set_up_once_the_site_has_begun(api: Api, tmp_path: Path) -> None:

@@ -73,9 +73,23 @@ def test_a_code_that_is_set_counts_everywhere(tmp_path: Path) -> None:
 
 
 def test_the_command_shows_it_again(beyond: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, said = shown(capsys)
-    assert (code, said) == (setup_code(load_settings()), "")
+    code = setup_code(load_settings())
     assert shown(capsys) == (code, "")
+    assert shown(capsys) == (code, "")
+
+
+def test_the_command_makes_none(beyond: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = shown(capsys)
+    assert code == ""
+    assert "no code yet" in said
+    assert list(beyond.iterdir()) == []
+
+
+def test_the_command_shows_one_that_is_set(
+    beyond: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKARR_SETUP_CODE", "ours")
+    assert shown(capsys) == ("ours", "")
 
 
 def test_the_command_says_where_none_is_asked_for(
@@ -99,7 +113,8 @@ def test_the_command_knows_when_the_site_has_begun(
     )
     # The state counts only while `up` holds its lock.
     monkeypatch.setattr(setup_code_command, "read_run_state", lambda _folder: state)
-    assert shown(capsys)[0] == setup_code(load_settings())
+    made = setup_code(load_settings())
+    assert shown(capsys)[0] == made
     administrator(api)
     code, said = shown(capsys)
     assert code == ""
