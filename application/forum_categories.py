@@ -32,9 +32,9 @@ class EditForumCategory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RemoveForumCategory(msgspec.Struct, frozen=True, kw_only=True):
-    """Remove a category; `topics` is how many it has in the read model.
+    """Remove a category; `topics` is how many it has, by a read model that holds the whole log.
 
-    A topic started in the same moment may lose its category: its page then shows none.
+    A topic committed between that look and this may lose its category: its page then shows none.
     """
 
     category: UUID

@@ -14,7 +14,14 @@ from application.forum_categories import (
     RemoveForumCategory,
     StandingForumCategory,
 )
-from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from domain.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from domain.forum_categories import (
     DESCRIPTION_LENGTH,
     ICON_LENGTH,
@@ -226,11 +233,13 @@ def edit_forum_category(
     )
 
 
-@router.delete("/api/forum/categories/{id}", responses=refusals(NotFound, Conflict))
+@router.delete("/api/forum/categories/{id}", responses=refusals(NotFound, Conflict, Unavailable))
 def remove_forum_category(
-    category: CategoryId, _caller: Administrator, reads: Reads, call: Commands
+    category: CategoryId, _caller: Administrator, reads: Reads, call: Commands, services: Services
 ) -> RemoveForumCategoryReply:
     """Remove a category in which there is no topic."""
+    # Whatever is committed counts, also what another process has not folded yet.
+    services.freshness.require(services.log.head())
     with reads.connection() as connection:
         row = find_forum_category(connection, category)
     call.dispatch(RemoveForumCategory(category=category, topics=row.topics if row else 0))

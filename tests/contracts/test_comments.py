@@ -11,10 +11,11 @@ import psycopg
 import pytest
 from psycopg import Connection
 
+from application import markup
 from application.site import ChangeSettings
 from projections import comments, forum_lists
 from projections.comments import count_member_comments, count_torrent_comments
-from projections.torrents import find_torrent
+from projections.torrent_pages import find_torrent
 from tests.kit.accounts import account_id, member
 from tests.kit.api import Api
 from tests.kit.browser import Browser
@@ -213,8 +214,8 @@ def test_words_are_cleaned_when_no_connection_is_held(
         return cleaned
 
     for module in (comments, forum_lists):
-        monkeypatch.setattr(module, "clean_markup", noting(module.clean_markup))
-    monkeypatch.setattr(forum_lists, "excerpt", noting(forum_lists.excerpt))
+        monkeypatch.setattr(module, "clean_markup", noting(markup.clean_markup))
+    monkeypatch.setattr(forum_lists, "excerpt", noting(markup.excerpt))
     for path, shown in (
         (walden, "<b>comment</b>"),
         (walden.removesuffix("/comments"), "<b>comment</b>"),
