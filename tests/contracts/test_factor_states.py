@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
@@ -176,6 +176,9 @@ def test_sessions_and_factors_do_as_the_model_says(machine: type[Factors]) -> No
             stateful_step_count=12,
             deadline=None,
             derandomize=True,
+            # The first failure as it is: shrinking one on a real log outlasts the timeout.
+            phases=(Phase.explicit, Phase.reuse, Phase.generate),
+            report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         ),
     )
