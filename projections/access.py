@@ -171,10 +171,14 @@ def _accounts_registered(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         if isinstance(fact := recorded.envelope.fact, AccountRegistered)
     ]
     if rows:
-        cursor.executemany(
-            "INSERT INTO accounts (number, id, kid, flags, epoch_announce, epoch_torznab,"
-            " epoch_feed, epoch_api, seq) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            rows,
+        cursor.execute(
+            """
+            INSERT INTO accounts (number, id, kid, flags, epoch_announce, epoch_torznab,
+                epoch_feed, epoch_api, seq)
+            SELECT * FROM unnest(%b::bigint[], %b::uuid[], %b::integer[], %b::integer[],
+                %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[])
+            """,
+            [list(column) for column in zip(*rows, strict=True)],
         )
 
 
@@ -223,10 +227,15 @@ def _torrents_uploaded(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         if isinstance(fact := recorded.envelope.fact, TorrentUploaded)
     ]
     if rows:
-        cursor.executemany(
-            "INSERT INTO torrents (number, id, uploader, canonical, alias, state, withdrawn, seq)"
-            " VALUES (%s, %s, %s, %s, %s, %s, false, %s)",
-            rows,
+        cursor.execute(
+            """
+            INSERT INTO torrents (number, id, uploader, canonical, alias, state, withdrawn, seq)
+            SELECT number, id, uploader, canonical, alias, state, false, seq
+            FROM unnest(%b::bigint[], %b::uuid[], %b::bigint[], %b::bytea[], %b::bytea[],
+                %b::smallint[], %b::bigint[])
+                AS new (number, id, uploader, canonical, alias, state, seq)
+            """,
+            [list(column) for column in zip(*rows, strict=True)],
         )
 
 
@@ -258,13 +267,15 @@ def _states_changed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
         elif isinstance(fact, StatusFact):
             last[fact.torrent] = (STATES[status_after(fact)], recorded.position)
     if last:
-        cursor.executemany(
+        cursor.execute(
             """
-            UPDATE torrents
-            SET state = CASE WHEN withdrawn THEN state ELSE %s END, seq = greatest(seq, %s)
-            WHERE id = %s
+            UPDATE torrents t
+            SET state = CASE WHEN t.withdrawn THEN t.state ELSE s.state END,
+                seq = greatest(t.seq, s.seq)
+            FROM unnest(%b::uuid[], %b::smallint[], %b::bigint[]) AS s (torrent, state, seq)
+            WHERE t.id = s.torrent
             """,
-            [(*state, torrent) for torrent, state in last.items()],
+            [list(last), *(list(column) for column in zip(*last.values(), strict=True))],
         )
 
 

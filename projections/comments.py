@@ -103,7 +103,7 @@ def _comments_posted(
         cursor.execute(
             """
             INSERT INTO comments (id, torrent, author, created_at, content)
-            SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::timestamptz[], %s::text[])
+            SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::timestamptz[], %b::text[])
             """,
             [
                 [comment for comment, _, _ in posted],
@@ -127,7 +127,7 @@ def _count_torrents(cursor: Cursor, changes: Mapping[UUID, int], *, fewer: bool)
     cursor.execute(
         """
         INSERT INTO torrent_comments AS c (torrent, amount)
-        SELECT * FROM unnest(%s::uuid[], %s::bigint[])
+        SELECT * FROM unnest(%b::uuid[], %b::bigint[])
         ON CONFLICT (torrent) DO UPDATE SET amount = c.amount + excluded.amount
         """,
         _columns(changes),
@@ -143,7 +143,7 @@ def _count_members(cursor: Cursor, changes: Mapping[UUID, int], *, fewer: bool) 
     cursor.execute(
         """
         INSERT INTO member_comments AS c (member, amount)
-        SELECT * FROM unnest(%s::uuid[], %s::bigint[])
+        SELECT * FROM unnest(%b::uuid[], %b::bigint[])
         ON CONFLICT (member) DO UPDATE SET amount = c.amount + excluded.amount
         """,
         _columns(changes),

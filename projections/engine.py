@@ -12,7 +12,6 @@ import structlog
 from psycopg import sql
 from psycopg.rows import TupleRow, tuple_row
 
-from application.ports import EventLogPort
 from application.store.sealing import SealKeyMissing
 from application.store.topics import UnknownTopic
 from domain.errors import Unavailable
@@ -30,6 +29,14 @@ OF_THIS_PROCESS = (UnknownTopic, SealKeyMissing)
 """Failures of a process older than the log it reads; a fact is not bad for that."""
 
 _logger = structlog.get_logger("projections")
+
+
+class Reads(Protocol):
+    """Where facts are read: the log (`application.ports.EventLogPort`), or what stands for it."""
+
+    def read(
+        self, after: int, limit: int, topics: frozenset[str] | None = None
+    ) -> tuple[list[Recorded], int]: ...
 
 
 class Projection(Protocol):
@@ -160,7 +167,7 @@ def drop(conn: Connection, schema: str) -> None:
 
 def step(
     conn: Connection,
-    log: EventLogPort,
+    log: Reads,
     projection: Projection,
     schema: str | None = None,
     limit: int = STEP_LIMIT,
@@ -190,7 +197,7 @@ def step(
 
 
 def _advance(
-    conn: Connection, log: EventLogPort, projection: Projection, schema: str, limit: int
+    conn: Connection, log: Reads, projection: Projection, schema: str, limit: int
 ) -> int | Pause:
     with conn.transaction():
         cursor = tuples(conn)
@@ -221,9 +228,7 @@ def _lock_position(cursor: Cursor, schema: str) -> int | Pause:
     return STOPPED if row[1] else int(row[0])
 
 
-def read(
-    log: EventLogPort, projection: Projection, after: int, limit: int
-) -> tuple[list[Recorded], int]:
+def read(log: Reads, projection: Projection, after: int, limit: int) -> tuple[list[Recorded], int]:
     """The projection's facts in the next `limit` positions, and the last position passed."""
     try:
         return log.read(after, limit, projection.topics)

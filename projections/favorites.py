@@ -86,7 +86,7 @@ def _set_pairs(
 ) -> None:
     gone = cursor.execute(
         """
-        DELETE FROM favorites f USING unnest(%s::uuid[], %s::uuid[]) AS touched (member, torrent)
+        DELETE FROM favorites f USING unnest(%b::uuid[], %b::uuid[]) AS touched (member, torrent)
         WHERE (f.member, f.torrent) = (touched.member, touched.torrent)
         RETURNING f.member
         """,
@@ -97,7 +97,7 @@ def _set_pairs(
         cursor.execute(
             """
             INSERT INTO favorites (member, torrent, listed, favorited_at)
-            SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::timestamptz[])
+            SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::timestamptz[])
             """,
             [list(column) for column in zip(*kept, strict=True)],
         )
@@ -106,15 +106,16 @@ def _set_pairs(
     cursor.execute(
         """
         INSERT INTO member_favorites AS m (member, amount)
-        SELECT * FROM unnest(%s::uuid[], %s::bigint[])
+        SELECT * FROM unnest(%b::uuid[], %b::bigint[])
         ON CONFLICT (member) DO UPDATE SET amount = m.amount + excluded.amount
         """,
         [list(change), list(change.values())],
     )
-    cursor.execute(
-        "DELETE FROM member_favorites WHERE member = ANY(%s::uuid[]) AND amount = 0",
-        [list(change)],
-    )
+    if gone:
+        cursor.execute(
+            "DELETE FROM member_favorites WHERE member = ANY(%s::uuid[]) AND amount = 0",
+            [list(change)],
+        )
 
 
 def is_favorite(conn: Connection, member: UUID, torrent: UUID) -> bool:

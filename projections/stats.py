@@ -112,12 +112,31 @@ def _torrents_changed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
                 withdrawn.append(recorded.envelope.originator_id)
             case fact if isinstance(fact, StatusFact):
                 statuses[fact.torrent] = status_after(fact)
-    cursor.executemany("INSERT INTO torrents VALUES (%s, %s, 'pending', false)", uploaded)
-    cursor.executemany(
-        "UPDATE torrents SET status = %s WHERE id = %s",
-        [(status, torrent) for torrent, status in statuses.items()],
-    )
-    cursor.execute("UPDATE torrents SET withdrawn = true WHERE id = ANY(%s::uuid[])", [withdrawn])
+    if uploaded:
+        cursor.execute(
+            """
+            INSERT INTO torrents (id, size, status, withdrawn)
+            SELECT id, size, status, false
+            FROM unnest(%b::uuid[], %b::bigint[], %b::text[]) AS new (id, size, status)
+            """,
+            [
+                [torrent for torrent, _ in uploaded],
+                [size for _, size in uploaded],
+                [statuses.pop(torrent, "pending") for torrent, _ in uploaded],
+            ],
+        )
+    if statuses:
+        cursor.execute(
+            """
+            UPDATE torrents t SET status = s.status
+            FROM unnest(%b::uuid[], %b::text[]) AS s (torrent, status) WHERE t.id = s.torrent
+            """,
+            [list(statuses), list(statuses.values())],
+        )
+    if withdrawn:
+        cursor.execute(
+            "UPDATE torrents SET withdrawn = true WHERE id = ANY(%s::uuid[])", [withdrawn]
+        )
 
 
 def _count(cursor: Cursor, torrents: Sequence[UUID], *, sign: int) -> None:

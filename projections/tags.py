@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -120,11 +121,17 @@ def _tag_removed(cursor: Cursor, fact: TagRemoved) -> None:
 
 def _torrents_changed(cursor: Cursor, run: Sequence[Recorded]) -> None:
     """Take the touched torrents out of the counts, change them, and put them back in."""
-    touched = sorted({_torrent_of(recorded) for recorded in run})
+    touched = sorted({_torrent_of(recorded) for recorded in run}, key=attrgetter("int"))
     _count(cursor, touched, sign=-1)
-    _tags_used(cursor, run)
-    _tags_written(cursor, run)
-    _statuses_changed(cursor, run)
+    slugs = _tags_used(cursor, run)
+    rows = _torrents_uploaded(run, slugs)
+    _tags_written(cursor, run, slugs, rows)
+    _statuses_changed(cursor, run, rows)
+    if rows:
+        cursor.execute(
+            "INSERT INTO torrents SELECT * FROM json_populate_recordset(NULL::torrents, %s::json)",
+            [msgspec.json.encode(list(rows.values())).decode()],
+        )
     _count(cursor, touched, sign=1)
 
 
@@ -135,46 +142,74 @@ def _torrent_of(recorded: Recorded) -> UUID:
     return recorded.envelope.originator_id
 
 
-def _tags_used(cursor: Cursor, run: Sequence[Recorded]) -> None:
-    """Whoever uses a new word makes the tag, named as he wrote it."""
+def _tags_used(cursor: Cursor, run: Sequence[Recorded]) -> dict[str, str]:
+    """Whoever uses a new word makes the tag, named as he wrote it; gives the slug of each word."""
+    slugs: dict[str, str] = {}
     used: dict[str, tuple[Any, ...]] = {}
     for recorded in run:
         fact = recorded.envelope.fact
         if isinstance(fact, TorrentUploaded | TorrentEdited):
             for name in fact.tags:
-                slug = slugify(name)
-                row = (slug, tag_id(slug), name, DEFAULT_COLOR, recorded.envelope.meta.at)
-                used.setdefault(slug, row)
+                if name in slugs:
+                    continue
+                slug = slugs[name] = slugify(name)
+                if slug not in used:
+                    used[slug] = (slug, tag_id(slug), name, recorded.envelope.meta.at)
     if used:
-        cursor.executemany(
+        cursor.execute(
             """
             INSERT INTO tags (slug, id, name, color, created_at, torrents)
-            VALUES (%s, %s, %s, %s, %s, 0)
+            SELECT slug, id, name, %s, at, 0
+            FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::timestamptz[])
+                AS used (slug, id, name, at)
             ON CONFLICT (slug) DO NOTHING
             """,
-            list(used.values()),
+            [DEFAULT_COLOR, *(list(column) for column in zip(*used.values(), strict=True))],
         )
+    return slugs
 
 
-def _tags_written(cursor: Cursor, run: Sequence[Recorded]) -> None:
-    uploaded: list[tuple[UUID, list[str]]] = []
+def _torrents_uploaded(
+    run: Sequence[Recorded], slugs: Mapping[str, str]
+) -> dict[UUID, dict[str, Any]]:
+    """The rows of those that are new, which what follows in the run is written into."""
+    return {
+        recorded.envelope.originator_id: {
+            "id": recorded.envelope.originator_id,
+            "tags": [slugs[name] for name in fact.tags],
+            "status": "pending",
+            "withdrawn": False,
+        }
+        for recorded in run
+        if isinstance(fact := recorded.envelope.fact, TorrentUploaded)
+    }
+
+
+def _tags_written(
+    cursor: Cursor,
+    run: Sequence[Recorded],
+    slugs: Mapping[str, str],
+    new: Mapping[UUID, dict[str, Any]],
+) -> None:
     edited: dict[UUID, list[str]] = {}
     for recorded in run:
         fact, torrent = recorded.envelope.fact, recorded.envelope.originator_id
-        if isinstance(fact, TorrentUploaded):
-            uploaded.append((torrent, [slugify(name) for name in fact.tags]))
-        elif isinstance(fact, TorrentEdited):
-            edited[torrent] = [slugify(name) for name in fact.tags]
-    if uploaded:
-        cursor.executemany("INSERT INTO torrents VALUES (%s, %s, 'pending', false)", uploaded)
+        if isinstance(fact, TorrentEdited):
+            tags = [slugs[name] for name in fact.tags]
+            if torrent in new:
+                new[torrent]["tags"] = tags
+            else:
+                edited[torrent] = tags
     if edited:
         cursor.executemany(
             "UPDATE torrents SET tags = %s WHERE id = %s",
-            [(slugs, torrent) for torrent, slugs in edited.items()],
+            [(tags, torrent) for torrent, tags in edited.items()],
         )
 
 
-def _statuses_changed(cursor: Cursor, run: Sequence[Recorded]) -> None:
+def _statuses_changed(
+    cursor: Cursor, run: Sequence[Recorded], new: Mapping[UUID, dict[str, Any]]
+) -> None:
     statuses: dict[UUID, str] = {}
     withdrawn: list[UUID] = []
     for recorded in run:
@@ -184,11 +219,20 @@ def _statuses_changed(cursor: Cursor, run: Sequence[Recorded]) -> None:
         elif isinstance(fact, StatusFact):
             statuses[fact.torrent] = status_after(fact)
         elif isinstance(fact, TorrentWithdrawn):
-            withdrawn.append(recorded.envelope.originator_id)
+            torrent = recorded.envelope.originator_id
+            if torrent in new:
+                new[torrent]["withdrawn"] = True
+            else:
+                withdrawn.append(torrent)
+    for torrent in statuses.keys() & new.keys():
+        new[torrent]["status"] = statuses.pop(torrent)
     if statuses:
-        cursor.executemany(
-            "UPDATE torrents SET status = %s WHERE id = %s",
-            [(status, torrent) for torrent, status in statuses.items()],
+        cursor.execute(
+            """
+            UPDATE torrents t SET status = s.status
+            FROM unnest(%b::uuid[], %b::text[]) AS s (torrent, status) WHERE t.id = s.torrent
+            """,
+            [list(statuses), list(statuses.values())],
         )
     if withdrawn:
         cursor.execute(

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from psycopg import sql
+from psycopg.errors import LockNotAvailable
 
 from domain.comments import CommentDeleted, CommentPosted
 from domain.kernel import Recorded
@@ -60,6 +62,7 @@ CREATE INDEX ON search_names USING gin (short) WITH (fastupdate = off);
 # tables of the Python used.
 _FIGURES: Final = "torrents_3.figures"
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended({}, 4714))"
+_ATTEMPTS: Final = 30
 # Both writers take this lock first, as each writes many rows of the same table.
 
 
@@ -76,70 +79,136 @@ def comments_of(run: Sequence[Recorded]) -> Counter[UUID]:
 
 
 def list_again(
-    cursor: Cursor,
-    touched: Sequence[UUID],
-    *,
-    names: Mapping[UUID, str],
-    comments: Mapping[UUID, int],
+    cursor: Cursor, *, new: Sequence[UUID], others: Sequence[UUID], names: Mapping[UUID, str]
 ) -> None:
     """Bring what lists are made from to what `torrents` says of these torrents now.
 
-    `names` are those that are new, `comments` how many more there are of each.
+    `names` are those that are new or may be others than before.
     """
+    touched = [*new, *others]
     _write_names(cursor, names)
-    cursor.execute(_LOCK.format("current_schema() || '.figures'").encode())
+    _lock_figures(cursor)
     cursor.execute(
         """
         INSERT INTO figures AS f (
             number, listed, shown, category, comments, seeders, leechers, completed
         )
         SELECT t.number, t.listed, t.status = 'accepted' AND NOT t.withdrawn, t.category,
-               coalesce(c.more, 0), 0, 0, 0
+               0, 0, 0, 0
         FROM torrents t
-        LEFT JOIN unnest(%(commented)s::uuid[], %(more)s::bigint[]) AS c (torrent, more)
-            ON c.torrent = t.id
-        WHERE t.id = ANY(%(touched)s::uuid[])
+        WHERE t.id = ANY(%s::uuid[])
         ON CONFLICT (number) DO UPDATE SET
-            listed = excluded.listed, shown = excluded.shown, category = excluded.category,
-            comments = f.comments + excluded.comments
+            listed = excluded.listed, shown = excluded.shown, category = excluded.category
         """,
-        {
-            "touched": list(touched),
-            "commented": list(comments),
-            "more": list(comments.values()),
-        },
+        [touched],
     )
-    cursor.execute(
-        """
-        DELETE FROM tag_links WHERE number = ANY(ARRAY(
-            SELECT number FROM torrents WHERE id = ANY(%s::uuid[])
-        ))
-        """,
-        [list(touched)],
-    )
+    if others:
+        cursor.execute(
+            """
+            DELETE FROM tag_links WHERE number = ANY(ARRAY(
+                SELECT number FROM torrents WHERE id = ANY(%s::uuid[])
+            ))
+            """,
+            [list(others)],
+        )
     cursor.execute(
         """
         INSERT INTO tag_links (tag, listed, number)
         SELECT DISTINCT tag, listed, number FROM torrents, unnest(tag_slugs) AS tag
         WHERE id = ANY(%s::uuid[]) AND status = 'accepted' AND NOT withdrawn
         """,
-        [list(touched)],
+        [touched],
     )
+
+
+def count_comments(cursor: Cursor, comments: Mapping[UUID, int]) -> None:
+    """Add so many comments to the figures of each torrent."""
+    changes = {torrent: more for torrent, more in comments.items() if more}
+    if not changes:
+        return
+    _lock_figures(cursor)
+    cursor.execute(
+        """
+        UPDATE figures f SET comments = f.comments + c.more
+        FROM unnest(%b::uuid[], %b::bigint[]) AS c (torrent, more)
+        JOIN torrents t ON t.id = c.torrent
+        WHERE f.number = t.number
+        """,
+        [list(changes), list(changes.values())],
+    )
+
+
+def _lock_figures(cursor: Cursor) -> None:
+    cursor.execute(_LOCK.format("current_schema() || '.figures'").encode())
 
 
 def _write_names(cursor: Cursor, names: Mapping[UUID, str]) -> None:
-    rows: list[tuple[Any, ...]] = []
-    for torrent, name in names.items():
-        folded = fold_text(name)
-        rows.append((folded, short_tokens(folded), torrent))
-    cursor.executemany(
+    if not names:
+        return
+    folded = [fold_text(name) for name in names.values()]
+    cursor.execute(
         """
         INSERT INTO search_names (number, folded, short)
-        SELECT number, %s, %s::text[] FROM torrents WHERE id = %s
+        SELECT t.number, n.folded, string_to_array(n.short, ' ')
+        FROM unnest(%b::uuid[], %b::text[], %b::text[]) AS n (torrent, folded, short)
+        JOIN torrents t ON t.id = n.torrent
         ON CONFLICT (number) DO UPDATE SET folded = excluded.folded, short = excluded.short
         """,
-        rows,
+        # Tokens are parts of words, so there is no space in any of them.
+        [list(names), folded, [" ".join(short_tokens(text)) for text in folded]],
     )
+
+
+def write_names_later(conn: Connection, schema: str) -> None:
+    """Let what is written to the indexes of names wait there: many names go in in a tenth the time.
+
+    Searches look through what waits, so this is for while read models are far behind. Nothing
+    changes while readers never let go of the indexes.
+    """
+    with suppress(LockNotAvailable):
+        _collect(conn, schema, "on")
+
+
+def write_names_at_once(conn: Connection, schema: str) -> None:
+    """End `write_names_later`, and bring to its place what waits."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            for index in _collect(conn, schema, "off"):
+                conn.execute("SELECT gin_clean_pending_list(%s::regclass)", [index])
+        except LockNotAvailable:
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return
+
+
+def _collect(conn: Connection, schema: str, mode: Literal["on", "off"]) -> list[str]:
+    """Change the indexes of names to this `fastupdate`; gives those that were changed."""
+    wanted = f"fastupdate={mode}"
+    rows = (
+        tuples(conn)
+        .execute(
+            """
+            SELECT i.indexrelid::regclass::text
+            FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+            JOIN pg_am a ON a.oid = c.relam
+            WHERE i.indrelid = to_regclass(%s) AND a.amname = 'gin'
+              AND NOT coalesce(c.reloptions, '{}') @> ARRAY[%s]
+            """,
+            [f"{schema}.search_names", wanted],
+        )
+        .fetchall()
+    )
+    indexes = [str(row[0]) for row in rows]
+    for index in indexes:
+        with conn.transaction():
+            conn.execute("SET LOCAL lock_timeout = '2s'")
+            conn.execute(
+                sql.SQL("ALTER INDEX {} SET (fastupdate = {})").format(
+                    sql.Identifier(*index.split(".")), sql.SQL(mode)
+                )
+            )
+    return indexes
 
 
 def write_counts(cursor: Cursor, *, live: Mapping[str, Any], totals: Mapping[str, Any]) -> None:

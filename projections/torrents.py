@@ -1,14 +1,12 @@
-"""Torrents as pages and lists show them: tables, fold, and single-row queries."""
+"""Torrents as pages and lists show them: tables and fold. `torrent_pages` asks for single ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from psycopg.rows import class_row
 
 from domain.comments import CommentDeleted, CommentPosted
 from domain.kernel import Recorded
@@ -28,7 +26,15 @@ from domain.taxonomy import slugify
 from domain.torrents import TorrentEdited, TorrentUploaded, TorrentWithdrawn
 from projections.engine import Connection, Cursor
 from projections.runs import runs_between
-from projections.torrent_listing import LISTING_DDL, comments_of, fill_counts, list_again
+from projections.torrent_listing import (
+    LISTING_DDL,
+    comments_of,
+    count_comments,
+    fill_counts,
+    list_again,
+    write_names_at_once,
+    write_names_later,
+)
 
 NO_CATEGORY = UUID(int=0)
 """Counter rows of torrents without a category; NULL cannot be part of a key."""
@@ -90,42 +96,6 @@ CREATE TABLE counts (
 """
 
 
-class TorrentRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One torrent for its page, its file and its thread; sizes are bytes, hashes hex."""
-
-    id: UUID
-    number: int
-    info_hash: str
-    info_hash_v2: str | None
-    original_info_hash: str | None
-    name: str
-    description: str
-    size: int
-    piece_length: int
-    file_count: int
-    category: UUID | None
-    uploader: UUID
-    uploader_name: str | None
-    status: str
-    created_at: datetime
-    moderator: UUID | None
-    moderator_name: str | None
-    moderated_at: datetime | None
-    file_ref: str
-    nfo_ref: str | None
-    content_signature: str
-    imdb: str | None
-    tmdb: str | None
-    tvdb: str | None
-    igdb: str | None
-    openlibrary: str | None
-    tags: list[str]
-    seeders: int
-    leechers: int
-    completed: int
-    comments: int
-
-
 class TorrentsProjection:
     """Every torrent with its details, its moderation status and where it stands in "newest"."""
 
@@ -156,7 +126,7 @@ class TorrentsProjection:
     }
 
     def fold(self, cursor: Cursor, batch: Sequence[Recorded]) -> None:
-        """Insert what was uploaded, then bring each touched torrent to its last state.
+        """Insert what was uploaded as it is by the end, and bring the others to their last state.
 
         An upload always precedes every other fact about its torrent, and of the others only
         the last of each kind is visible, so a few statements fold a batch of any size.
@@ -171,16 +141,30 @@ class TorrentsProjection:
         """Give tables made anew the counts that are not in the log."""
         fill_counts(conn, schema, last=last)
 
+    def expect_many(self, conn: Connection, schema: str) -> None:
+        """Let the indexes of names collect what is new."""
+        write_names_later(conn, schema)
+
+    def expect_few(self, conn: Connection, schema: str) -> None:
+        """Bring what they collected to its place, and what comes from now on at once."""
+        write_names_at_once(conn, schema)
+
 
 def _torrents_changed(cursor: Cursor, run: Sequence[Recorded]) -> None:
-    touched = sorted({_torrent_of(recorded) for recorded in run})
-    _count(cursor, touched, sign=-1)
-    names = {**_torrents_uploaded(cursor, run), **_torrents_edited(cursor, run)}
-    _statuses_changed(cursor, run)
-    _torrents_withdrawn(cursor, run)
-    _count(cursor, touched, sign=1)
-    cursor.execute("DELETE FROM counts WHERE torrents = 0")
-    list_again(cursor, touched, names=names, comments=comments_of(run))
+    rows = _torrents_uploaded(run)
+    others = sorted({t for each in run if (t := _changes(each)) is not None and t not in rows})
+    if others:
+        _count(cursor, others, sign=-1)
+    names = _torrents_edited(cursor, run, rows)
+    _statuses_changed(cursor, run, rows)
+    _torrents_withdrawn(cursor, run, rows)
+    _insert(cursor, list(rows.values()))
+    if touched := [*rows, *others]:
+        _count(cursor, touched, sign=1)
+        cursor.execute("DELETE FROM counts WHERE torrents = 0")
+        names = {**{torrent: row["name"] for torrent, row in rows.items()}, **names}
+        list_again(cursor, new=list(rows), others=others, names=names)
+    count_comments(cursor, comments_of(run))
 
 
 def _tag_removed(cursor: Cursor, slug: str) -> None:
@@ -202,112 +186,146 @@ def _tag_removed(cursor: Cursor, slug: str) -> None:
     cursor.execute("DELETE FROM tag_links WHERE tag = %s", [slug])
 
 
-def _torrent_of(recorded: Recorded) -> UUID:
+def _changes(recorded: Recorded) -> UUID | None:
+    """The torrent a fact changes; a comment changes a figure of it only."""
     fact = recorded.envelope.fact
-    if isinstance(fact, ModerationOpened | StatusFact | CommentPosted | CommentDeleted):
+    if isinstance(fact, ModerationOpened | StatusFact):
         return fact.torrent
+    if isinstance(fact, CommentPosted | CommentDeleted):
+        return None
     return recorded.envelope.originator_id
 
 
-def _torrents_uploaded(cursor: Cursor, batch: Sequence[Recorded]) -> dict[UUID, str]:
-    """Insert them; gives their names."""
-    rows: list[dict[str, Any]] = []
+def _torrents_uploaded(batch: Sequence[Recorded]) -> dict[UUID, dict[str, Any]]:
+    """The rows of those that are new, which what follows in the batch is written into."""
+    rows: dict[UUID, dict[str, Any]] = {}
     for recorded in batch:
         fact = recorded.envelope.fact
         if isinstance(fact, TorrentUploaded):
-            rows.append(
-                {
-                    "id": recorded.envelope.originator_id,
-                    "listed": recorded.position,
-                    "created_at": recorded.envelope.meta.at,
-                    "number": fact.number,
-                    "info_hash": fact.info_hash,
-                    "info_hash_v2": fact.info_hash_v2,
-                    "original_info_hash": fact.original_info_hash,
-                    "size": fact.size,
-                    "piece_length": fact.piece_length,
-                    "file_count": fact.files,
-                    "uploader": fact.uploader,
-                    "file_ref": fact.file_ref,
-                    "nfo_ref": fact.nfo_ref,
-                    "content_signature": fact.content_signature,
-                    **_details(fact),
-                }
-            )
-    cursor.executemany(
+            rows[recorded.envelope.originator_id] = {
+                "id": recorded.envelope.originator_id,
+                "listed": recorded.position,
+                "created_at": recorded.envelope.meta.at,
+                "number": fact.number,
+                "info_hash": fact.info_hash,
+                "info_hash_v2": fact.info_hash_v2,
+                "original_info_hash": fact.original_info_hash,
+                "size": fact.size,
+                "piece_length": fact.piece_length,
+                "file_count": fact.files,
+                "uploader": fact.uploader,
+                "file_ref": fact.file_ref,
+                "nfo_ref": fact.nfo_ref,
+                "content_signature": fact.content_signature,
+                "status": "pending",
+                "withdrawn": False,
+                "moderator": None,
+                "moderated_at": None,
+                **_details(fact),
+            }
+    return rows
+
+
+def _insert(cursor: Cursor, rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        return
+    cursor.execute(
         """
         INSERT INTO torrents (
             id, number, listed, info_hash, info_hash_v2, original_info_hash, name, size,
             piece_length, file_count, category, uploader, status, withdrawn, created_at,
-            file_ref, nfo_ref, content_signature, imdb, tmdb, tvdb, igdb, openlibrary, tags,
-            tag_slugs
-        ) VALUES (
-            %(id)s, %(number)s, %(listed)s, %(info_hash)s, %(info_hash_v2)s,
-            %(original_info_hash)s, %(name)s, %(size)s, %(piece_length)s, %(file_count)s,
-            %(category)s, %(uploader)s, 'pending', false, %(created_at)s, %(file_ref)s,
-            %(nfo_ref)s, %(content_signature)s, %(imdb)s, %(tmdb)s, %(tvdb)s, %(igdb)s,
-            %(openlibrary)s, %(tags)s, %(tag_slugs)s
+            moderator, moderated_at, file_ref, nfo_ref, content_signature, imdb, tmdb, tvdb,
+            igdb, openlibrary, tags, tag_slugs
         )
+        SELECT id, number, listed, info_hash, info_hash_v2, original_info_hash, name, size,
+            piece_length, file_count, category, uploader, status, withdrawn, created_at,
+            moderator, moderated_at, file_ref, nfo_ref, content_signature, imdb, tmdb, tvdb,
+            igdb, openlibrary, tags, tag_slugs
+        FROM json_populate_recordset(NULL::torrents, %s::json)
         """,
-        rows,
+        [_as_json(rows)],
     )
     _write_descriptions(cursor, rows)
-    return {row["id"]: row["name"] for row in rows}
 
 
-def _torrents_edited(cursor: Cursor, batch: Sequence[Recorded]) -> dict[UUID, str]:
-    """Write what they say now; gives the names among it."""
+def _torrents_edited(
+    cursor: Cursor, batch: Sequence[Recorded], new: Mapping[UUID, dict[str, Any]]
+) -> dict[UUID, str]:
+    """Write what they say now, of the new ones into their rows; gives the names of the others."""
     last: dict[UUID, dict[str, Any]] = {}
     for recorded in batch:
         fact = recorded.envelope.fact
         if isinstance(fact, TorrentEdited):
             torrent = recorded.envelope.originator_id
-            last[torrent] = {"id": torrent, **_details(fact)}
-    cursor.executemany(
-        """
-        UPDATE torrents
-        SET name = %(name)s, category = %(category)s, imdb = %(imdb)s, tmdb = %(tmdb)s,
-            tvdb = %(tvdb)s, igdb = %(igdb)s, openlibrary = %(openlibrary)s, tags = %(tags)s,
-            tag_slugs = %(tag_slugs)s
-        WHERE id = %(id)s
-        """,
-        list(last.values()),
-    )
-    _write_descriptions(cursor, list(last.values()))
+            if torrent in new:
+                new[torrent].update(_details(fact))
+            else:
+                last[torrent] = {"id": torrent, **_details(fact)}
+    if last:
+        cursor.execute(
+            """
+            UPDATE torrents t
+            SET name = e.name, category = e.category, imdb = e.imdb, tmdb = e.tmdb,
+                tvdb = e.tvdb, igdb = e.igdb, openlibrary = e.openlibrary, tags = e.tags,
+                tag_slugs = e.tag_slugs
+            FROM json_populate_recordset(NULL::torrents, %s::json) e
+            WHERE t.id = e.id
+            """,
+            [_as_json(list(last.values()))],
+        )
+        _write_descriptions(cursor, list(last.values()))
     return {torrent: row["name"] for torrent, row in last.items()}
 
 
-def _statuses_changed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+def _statuses_changed(
+    cursor: Cursor, batch: Sequence[Recorded], new: Mapping[UUID, dict[str, Any]]
+) -> None:
     """Take over the last status of each torrent; coming into the catalogue makes it newest."""
-    last: dict[UUID, tuple[str, UUID | None, datetime | None]] = {}
-    listed: dict[UUID, int] = {}
+    last: dict[UUID, dict[str, Any]] = {}
     for recorded in batch:
         fact = recorded.envelope.fact
+        state: dict[str, Any]
         if isinstance(fact, ModerationOpened):
-            last[fact.torrent] = (fact.status, None, None)
+            state = {"status": fact.status, "moderator": None, "moderated_at": None}
         elif isinstance(fact, StatusFact):
             status = status_after(fact)
-            last[fact.torrent] = (status, moderator_of(fact), recorded.envelope.meta.at)
+            state = {
+                "status": status,
+                "moderator": moderator_of(fact),
+                "moderated_at": recorded.envelope.meta.at,
+            }
             if status == "accepted":
-                listed[fact.torrent] = recorded.position
-    if not last:
-        return
-    cursor.executemany(
-        """
-        UPDATE torrents
-        SET status = %s, moderator = %s, moderated_at = %s, listed = coalesce(%s, listed)
-        WHERE id = %s
-        """,
-        [(*state, listed.get(torrent), torrent) for torrent, state in last.items()],
-    )
+                state["listed"] = recorded.position
+        else:
+            continue
+        row = new.get(fact.torrent)
+        if row is None:
+            row = last.setdefault(fact.torrent, {"id": fact.torrent})
+        row.update(state)
+    if last:
+        cursor.execute(
+            """
+            UPDATE torrents t
+            SET status = s.status, moderator = s.moderator, moderated_at = s.moderated_at,
+                listed = coalesce(s.listed, t.listed)
+            FROM json_populate_recordset(NULL::torrents, %s::json) s
+            WHERE t.id = s.id
+            """,
+            [_as_json(list(last.values()))],
+        )
 
 
-def _torrents_withdrawn(cursor: Cursor, batch: Sequence[Recorded]) -> None:
-    withdrawn = [
-        recorded.envelope.originator_id
-        for recorded in batch
-        if isinstance(recorded.envelope.fact, TorrentWithdrawn)
-    ]
+def _torrents_withdrawn(
+    cursor: Cursor, batch: Sequence[Recorded], new: Mapping[UUID, dict[str, Any]]
+) -> None:
+    withdrawn: list[UUID] = []
+    for recorded in batch:
+        if isinstance(recorded.envelope.fact, TorrentWithdrawn):
+            torrent = recorded.envelope.originator_id
+            if torrent in new:
+                new[torrent]["withdrawn"] = True
+            else:
+                withdrawn.append(torrent)
     if withdrawn:
         cursor.execute(
             "UPDATE torrents SET withdrawn = true WHERE id = ANY(%s::uuid[])", [withdrawn]
@@ -330,13 +348,20 @@ def _count(cursor: Cursor, torrents: Sequence[UUID], *, sign: int) -> None:
 
 
 def _write_descriptions(cursor: Cursor, rows: Sequence[Mapping[str, Any]]) -> None:
-    cursor.executemany(
+    cursor.execute(
         """
-        INSERT INTO descriptions (torrent, description) VALUES (%(id)s, %(description)s)
+        INSERT INTO descriptions (torrent, description)
+        SELECT * FROM unnest(%b::uuid[], %b::text[])
         ON CONFLICT (torrent) DO UPDATE SET description = excluded.description
         """,
-        rows,
+        [[row["id"] for row in rows], [row["description"] for row in rows]],
     )
+
+
+def _as_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows for `json_populate_recordset`, which unlike `unnest` can take arrays in columns."""
+    shown = [{k: v for k, v in row.items() if k != "description"} for row in rows]
+    return msgspec.json.encode(shown).decode()
 
 
 def _details(fact: TorrentUploaded | TorrentEdited) -> dict[str, Any]:
@@ -352,48 +377,3 @@ def _details(fact: TorrentUploaded | TorrentEdited) -> dict[str, Any]:
         "tags": list(fact.tags),
         "tag_slugs": [slugify(name) for name in fact.tags],
     }
-
-
-_FIND = """
-SELECT t.id, t.number, t.info_hash, t.info_hash_v2, t.original_info_hash, t.name,
-       d.description, t.size, t.piece_length, t.file_count, t.category, t.uploader,
-       u.username AS uploader_name, t.status, t.created_at, t.moderator,
-       m.username AS moderator_name, t.moderated_at, t.file_ref, t.nfo_ref,
-       t.content_signature, t.imdb, t.tmdb, t.tvdb, t.igdb, t.openlibrary, t.tags,
-       f.seeders, f.leechers, f.completed, f.comments
-FROM torrents_3.torrents t
-JOIN torrents_3.descriptions d ON d.torrent = t.id
-LEFT JOIN users_1.accounts u ON u.id = t.uploader
-LEFT JOIN users_1.accounts m ON m.id = t.moderator
-JOIN torrents_3.figures f ON f.number = t.number
-"""
-
-
-def find_torrent(conn: Connection, info_hash: str) -> TorrentRow | None:
-    """The torrent of this hash: canonical, v2 in full, or the first 40 digits of v2.
-
-    A withdrawn torrent is not found. `info_hash` is 40 or 64 hex digits in either case.
-    """
-    wanted = info_hash.lower()
-    with conn.cursor(row_factory=class_row(TorrentRow)) as cursor:
-        return cursor.execute(
-            _FIND
-            + """
-            WHERE t.id = ANY(ARRAY(
-                SELECT id FROM torrents_3.torrents WHERE info_hash = %(short)s
-                UNION ALL
-                SELECT id FROM torrents_3.torrents
-                WHERE info_hash_v2 IS NOT NULL AND left(info_hash_v2, 40) = %(short)s
-            ))
-              AND NOT t.withdrawn
-              AND (%(full)s::text IS NULL OR t.info_hash_v2 = %(full)s)
-            LIMIT 1
-            """,
-            {"short": wanted[:40], "full": wanted if len(wanted) > 40 else None},
-        ).fetchone()
-
-
-def find_torrent_by_id(conn: Connection, torrent: UUID) -> TorrentRow | None:
-    """The torrent with this id, unless it was withdrawn."""
-    with conn.cursor(row_factory=class_row(TorrentRow)) as cursor:
-        return cursor.execute(_FIND + "WHERE NOT t.withdrawn AND t.id = %s", [torrent]).fetchone()

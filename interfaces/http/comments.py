@@ -38,7 +38,7 @@ from interfaces.http.torrent_replies import (
 )
 from projections import comments
 from projections.comments import CommentRow, count_torrent_comments, find_comment
-from projections.torrents import find_torrent_by_id
+from projections.torrent_pages import find_torrent_by_id
 
 router = APIRouter(tags=["Torrents"])
 

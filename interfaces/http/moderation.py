@@ -37,7 +37,7 @@ from interfaces.http.torrent_replies import (
 )
 from projections import torrent_lists
 from projections.moderation import MessageRow, find_thread, list_moderation_messages
-from projections.torrents import TorrentRow
+from projections.torrent_pages import TorrentRow
 from projections.users import find_account
 
 router = APIRouter(tags=["Moderation"])

@@ -22,7 +22,7 @@ from projections.swarm_peers import (
     list_swarm_clients,
     list_swarm_members,
 )
-from projections.torrents import TorrentRow
+from projections.torrent_pages import TorrentRow
 
 router = APIRouter(tags=["Debug"])
 

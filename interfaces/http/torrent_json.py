@@ -17,7 +17,7 @@ from interfaces.http.models import instant_text
 from interfaces.http.paging import Pagination
 from projections.catalogue_views import CategoryTree
 from projections.torrent_lists import ListedTorrent
-from projections.torrents import TorrentRow
+from projections.torrent_pages import TorrentRow
 
 _encoder = msgspec.json.Encoder()
 

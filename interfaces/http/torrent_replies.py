@@ -19,7 +19,7 @@ from projections.site import read_site
 from projections.taxonomy import CategoryRow, list_categories
 from projections.torrent_browse import Viewer
 from projections.torrent_lists import ListedTorrent
-from projections.torrents import TorrentRow, find_torrent
+from projections.torrent_pages import TorrentRow, find_torrent
 
 _HASH = re.compile(r"[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}")
 

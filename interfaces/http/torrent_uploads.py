@@ -29,7 +29,7 @@ from interfaces.http.multipart import Form, form_schema, read_form
 from interfaces.http.services import HttpServices
 from interfaces.http.tags import names_of_tags
 from interfaces.http.torrent_replies import magnet_link, may_see
-from projections.torrents import TorrentRow, find_torrent_by_id
+from projections.torrent_pages import TorrentRow, find_torrent_by_id
 
 router = APIRouter(tags=["Torrents"])
 

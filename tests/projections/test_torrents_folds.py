@@ -35,11 +35,8 @@ from projections.torrent_lists import (
     list_pending_torrents,
     list_torrents,
 )
-from projections.torrents import (
-    TorrentsProjection,
-    find_torrent,
-    find_torrent_by_id,
-)
+from projections.torrent_pages import find_torrent, find_torrent_by_id
+from projections.torrents import TorrentsProjection
 from projections.users import UsersProjection
 from tests.projections.catalogue_story import Story
 
