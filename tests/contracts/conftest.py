@@ -48,7 +48,7 @@ def database(servers: TestServers, with_read_models: Database) -> Iterator[Datab
 
 @pytest.fixture
 def api(database: Database, redis_url: str) -> Iterator[Api]:
-    with running_api(database.app_url, redis_url) as running:
+    with running_api(database.app_url, redis_url, installed=True) as running:
         yield running
 
 

@@ -138,9 +138,14 @@ def running_api(
     projections: Sequence[Projection] = ALL,
     settings: HttpSettings | None = None,
     probes: Mapping[str, Callable[[], None]] | None = None,
+    installed: bool = False,
 ) -> Iterator[Api]:
-    """An application on a fresh database and an empty Redis."""
-    install_read_models(app_url, projections)
+    """An application on a fresh database and an empty Redis.
+
+    `installed`: the database is a clone that has the read models.
+    """
+    if not installed:
+        install_read_models(app_url, projections)
     redis = Redis.from_url(redis_url)
     keyring = Keyring.generate()
     log = EventLog(app_url, keyring, registry())
