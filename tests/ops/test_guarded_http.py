@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -36,12 +37,50 @@ async def large_application(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": LARGE})
 
 
+async def streaming_application(_scope: Any, _receive: Any, send: Any) -> None:
+    length = (b"content-length", b"%d" % len(LARGE))
+    await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    for at in range(0, len(LARGE), 100_000):
+        piece = LARGE[at : at + 100_000]
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def slow_application(scope: Any, receive: Any, send: Any) -> None:
+    """Answers late what was asked at once; tells the path too."""
+    await asyncio.sleep(3.0 if scope["path"] == "/slow" else 0.01)
+    message = await receive()
+    body = b"%s %d\n" % (scope["path"].encode(), len(message.get("body", b"")))
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[guarded_http.GuardedProtocol]:
+    """The server's side of each connection made."""
+    made: list[guarded_http.GuardedProtocol] = []
+    known = guarded_http.GuardedProtocol.connection_made
+
+    def noted(self: guarded_http.GuardedProtocol, transport: Any) -> None:
+        made.append(self)
+        known(self, transport)
+
+    monkeypatch.setattr(guarded_http.GuardedProtocol, "connection_made", noted)
+    return made
+
+
 @contextmanager
-def serving(app: Any = application, **guards: Any) -> Iterator[int]:
-    """The port of a server with our protocol and configuration."""
+def serving(app: Any = application, *, kept: int = 0, **guards: Any) -> Iterator[int]:
+    """The port of a server with our protocol and configuration.
+
+    The kernel takes `kept` bytes in advance for a client who does not read; 0 for as it likes.
+    """
     values = {"limits": BodyLimits(100_000), "at_once": 10, "patience": 0.4, **guards}
     server = uvicorn.Server(_config(RequestGuards(app, **values)))
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        if kept:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, kept)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
@@ -80,6 +119,19 @@ def trickle(connection: socket.socket, head: bytes) -> None:
     for letter in head:
         connection.sendall(bytes([letter]))
         time.sleep(0.02)
+
+
+def takes_all(
+    connection: socket.socket, more: bytes, look: Callable[[], None] = lambda: None
+) -> bool:
+    """Whether the server lets somebody send `more` a thousand times."""
+    try:
+        for _ in range(1_000):
+            connection.sendall(more)
+            look()
+    except ConnectionError:
+        return False
+    return True
 
 
 def status_of(answer: bytes) -> int:
@@ -235,3 +287,114 @@ def test_who_reads_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> Non
             time.sleep(0.05)
         assert received > len(LARGE)
         assert time.monotonic() - began > 0.6
+
+
+@pytest.mark.parametrize("app", [large_application, streaming_application])
+def test_who_takes_a_little_now_and_then_keeps_no_place(
+    monkeypatch: pytest.MonkeyPatch, app: Any
+) -> None:
+    """Enough to look alive in each stretch of grace, far less than a slow line."""
+    monkeypatch.setattr(guarded_http, "UNREAD_SECONDS", 0.5)
+    monkeypatch.setattr(guarded_http, "UNREAD_PACE", 4_000_000)
+    with serving(app, kept=262_144, at_once=1) as port, socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        slow.settimeout(DEADLINE)
+        slow.connect(("127.0.0.1", port))
+        slow.sendall(GET + b"\r\n")
+        received = 0
+        with suppress(ConnectionResetError):
+            while piece := slow.recv(60_000):
+                received += len(piece)
+                time.sleep(0.05)
+        assert received < len(LARGE) / 2
+        monkeypatch.undo()
+        with connect(port) as fair:
+            fair.sendall(GET + b"Connection: close\r\n\r\n")
+            assert len(rest_of(fair)) > len(LARGE)
+
+
+def test_a_connection_is_not_behind_for_having_been_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded_http, "UNREAD_SECONDS", 1.0)
+    monkeypatch.setattr(guarded_http, "UNREAD_PACE", 1_000_000)
+    with serving(large_application) as port, connect(port) as kept:
+        for _ in range(3):
+            time.sleep(0.5)
+            kept.sendall(GET + b"\r\n")
+            time.sleep(0.4)
+            received = 0
+            while received < len(LARGE):
+                received += len(kept.recv(1_000_000))
+
+
+FLOODS = {
+    "a head without end": (b"GET /next HTTP/1.1\r\n", b"A: b\r\n" * 10_000),
+    "a line without end": (b"GET /next HTTP/1.1\r\nA: ", b"b" * 60_000),
+    "heads one after another": (b"", (GET + b"\r\n") * 2_000),
+    "requests one after another": (b"", (HEAD + b"Content-Length: 2\r\n\r\nab") * 1_000),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("path", [b"/slow", b"/quick"])
+def test_heads_without_end_behind_an_answer_are_cut(
+    connections: list[guarded_http.GuardedProtocol], flood: str, path: bytes
+) -> None:
+    begin, more = FLOODS[flood]
+    with serving(slow_application) as port, connect(port) as greedy:
+        greedy.sendall(b"GET %s HTTP/1.1\r\nHost: t\r\n\r\n" % path)
+        time.sleep(0.2)
+        began = time.monotonic()
+        most_waiting = most_lines = 0
+
+        def look() -> None:
+            nonlocal most_waiting, most_lines
+            most_waiting = max(most_waiting, len(connections[0].pipeline))
+            most_lines = max(most_lines, len(connections[0].headers or ()))
+
+        greedy.sendall(begin)
+        assert not takes_all(greedy, more, look)
+        # While the first answer is still being made, and with little taken in.
+        assert time.monotonic() - began < 2.5
+        assert most_waiting <= guarded_http.PIPELINED
+        assert most_lines < 100_000
+        with connect(port) as fair:
+            fair.sendall(GET + b"Connection: close\r\n\r\n")
+            assert status_of(rest_of(fair)) == 200
+
+
+def test_trailers_without_end_are_cut() -> None:
+    with serving(patience=5.0) as port, connect(port) as greedy:
+        greedy.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n")
+        began = time.monotonic()
+        assert not takes_all(greedy, b"A: b\r\n" * 10_000)
+        assert time.monotonic() - began < 3
+
+
+def test_a_body_in_many_small_pieces_is_no_head() -> None:
+    with serving(patience=5.0) as port, connect(port) as fair:
+        fair.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        for _ in range(30):
+            fair.sendall(b"1\r\na\r\n" * 1_000)
+        fair.sendall(b"0\r\nA: b\r\n\r\n")
+        assert b"30000 bytes" in fair.recv(1_000)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_few_requests_sent_ahead_are_all_answered_in_their_order(*, at_once: bool) -> None:
+    asked = [b"/slow", *(b"/%d" % number for number in range(20))]
+    heads = [
+        b"POST %s HTTP/1.1\r\nHost: t\r\nCookie: %s\r\nContent-Length: 500\r\n\r\n%s"
+        % (path, b"c" * 2_000, b"b" * 500)
+        for path in asked
+    ]
+    heads.append(GET.replace(b"/x", b"/end") + b"Connection: close\r\n\r\n")
+    with serving(slow_application) as port, connect(port) as fair:
+        if at_once:
+            fair.sendall(b"".join(heads))
+        else:
+            for piece in (b"".join(heads)[at : at + 1_500] for at in range(0, 60_000, 1_500)):
+                fair.sendall(piece)
+                time.sleep(0.005)
+        answer = rest_of(fair)
+    told = [line for line in answer.split(b"\n") if line.startswith(b"/")]
+    assert told == [*(b"%s 500" % path for path in asked), b"/end 0"]
