@@ -33,6 +33,7 @@ from domain.errors import DomainError
 from domain.moderation_events import StatusFact, TorrentReset, status_after
 from domain.permissions import Permission
 from projections import accounting, engine
+from projections.forum import ForumProjection
 from projections.history import HistoryProjection
 from projections.moderation import (
     ModerationProjection,
@@ -55,6 +56,7 @@ PROJECTIONS = (
     HistoryProjection(),
     UsersProjection(),
     TorrentsProjection(),
+    ForumProjection(),  # what is reported is named, and may be a post
     ModerationProjection(),
     ReportsProjection(),
     NoticesProjection(),
@@ -271,6 +273,7 @@ def machine(servers: TestServers) -> type[RuleBasedStateMachine]:  # noqa: C901 
 
         def reports_show_what_was_decided(self) -> None:
             counts = count_reports(self.conn)
+            assert find_report(self.conn, uuid4()) is None
             standings = [standing for _, standing in self.reports.values()]
             for status in ("pending", "resolved", "dismissed", "withdrawn"):
                 assert counts.get(status, 0) == standings.count(status)
