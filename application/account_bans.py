@@ -46,11 +46,11 @@ class EndBan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def record_ban_account(
-    unit: Unit, account_id: UUID, *, reason: str, until: datetime | None
+    unit: Unit, account_id: UUID, *, reason: str, until: datetime | None, replaces: bool = True
 ) -> users.Account:
-    """Add the ban and the end of his sessions to what `unit` saves; who he is.
+    """Add the ban and the end of his sessions to what `unit` saves; who he is, and was before.
 
-    Raises `AccountNotFound` and the refusals of `ban_account`.
+    Without `replaces` nothing is added where a ban in force ends no sooner. Raises `AccountNotFound` and the refusals of `ban_account`.
     """
     account = unit.find(account_id, users.evolve)
     if account is None:
@@ -63,7 +63,10 @@ def record_ban_account(
         by_permissions=unit.actor.permissions,
         reason=reason,
         until=until,
+        replaces=replaces,
     )
+    if not facts:
+        return account
     unit.record(account.id, account.version, facts)
     record_close_sessions(unit, account.id, reason="banned")
     return account

@@ -60,7 +60,10 @@ class FiledReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecidedReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a decision brought about: the member banned and until when, the torrent rejected."""
+    """What a decision brought about: the member banned and until when, the torrent rejected.
+
+    A ban that was in force and ends later stays, and is the one told of here.
+    """
 
     report: UUID
     verdict: Verdict
@@ -162,7 +165,11 @@ def _record_ban(
         return None, None
     until = reports.ban_end(command.ban, unit.at)
     reason = reports.ban_reason(report, reason=command.ban_reason, resolution=command.resolution)
-    record_ban_account(unit, report.target, reason=reason, until=until)
+    account = record_ban_account(unit, report.target, reason=reason, until=until, replaces=False)
+    before = account.ban
+    if before is not None and before.holds(unit.at) and until is not None:
+        # A second report never lets a member in sooner than the first decision said.
+        until = None if before.until is None else max(before.until, until)
     return report.target, until
 
 

@@ -96,9 +96,11 @@ def ban_account(
     by_permissions: AbstractSet[str],
     reason: str,
     until: datetime | None,
+    replaces: bool = True,
 ) -> list[Fact]:
     """Shut a member with these `permissions` out.
 
+    Without `replaces` a ban in force that ends no sooner stays as it is: nothing is recorded.
     Raises `OwnBan`, `AdministratorBan`, `ModeratorBan`, `AdministratorsBan`.
     """
     if account == by:
@@ -109,6 +111,8 @@ def ban_account(
     if Permission.CAN_MODERATE in permissions and not is_administrator:
         raise ModeratorBan()
     _require_rank(current, is_administrator=is_administrator)
+    if not replaces and current is not None and _outlasts(current, until):
+        return []
     return [
         AccountBanned(
             reason=Private(account, reason), until=until, by_administrator=is_administrator
@@ -127,6 +131,10 @@ def end_ban(current: Ban | None, at: datetime) -> list[Fact]:
     if current is None or current.holds(at):
         return []
     return [AccountUnbanned(expired=True)]
+
+
+def _outlasts(ban: Ban, until: datetime | None) -> bool:
+    return ban.until is None or (until is not None and ban.until >= until)
 
 
 def _require_rank(current: Ban | None, *, is_administrator: bool) -> None:

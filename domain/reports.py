@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.errors import Conflict, Invalid, NotFound
+from domain.errors import Conflict, Forbidden, Invalid, NotFound
 from domain.kernel import Claim, Envelope, Fact, Private
 from domain.texts import is_storable
 
@@ -64,7 +64,7 @@ class ReportWithdrawn(Fact, frozen=True):
 
 
 class ReportResolved(Fact, frozen=True):
-    """Staff found a report right and acted upon it; `ban` is how long its owner was banned."""
+    """Staff found a report right and acted upon it; `ban` is how long its owner is banned at least."""
 
     TOPIC: ClassVar[str] = "report.resolved.1"
 
@@ -135,6 +135,13 @@ class ReportAlreadyDecided(Conflict):
 
     code = "report_already_decided"
     message = "This report was decided already."
+
+
+class ReportAboutDecider(Forbidden):
+    """Nobody judges a report about himself, whatever the verdict."""
+
+    code = "report_about_you"
+    message = "This report is about you; somebody else must decide it"
 
 
 class BanWithoutMember(Invalid):
@@ -255,11 +262,14 @@ def decide_report(
 ) -> list[Fact]:
     """Resolve or dismiss a pending report, for good.
 
-    Raises `ReportNotFound`, `ReportAlreadyDecided`, `BanWithoutMember`, `ReportInvalid`.
+    Raises `ReportNotFound`, `ReportAlreadyDecided`, `ReportAboutDecider`, `BanWithoutMember`,
+    `ReportInvalid`.
     """
     if report is None:
         raise ReportNotFound()
     report = _require_pending(report)
+    if report.target_type == "user" and report.target == moderator:
+        raise ReportAboutDecider()
     if ban != "none" and (report.target_type != "user" or verdict != "resolved"):
         raise BanWithoutMember()
     words = _words("resolution", resolution, RESOLUTION_LENGTH)

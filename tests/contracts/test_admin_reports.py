@@ -169,7 +169,7 @@ def test_bans_follow_rank_and_a_refused_one_changes_nothing(
     for report, code, status in (
         (about_admin, "administrator_ban", 403),
         (about_milo, "moderator_ban", 403),
-        (about_mona, "own_ban", 400),
+        (about_mona, "report_about_you", 403),
     ):
         reply = decide(mona, report, banDuration="permanent")
         assert (reply.status_code, code_of(reply)) == (status, code)
@@ -187,6 +187,42 @@ def test_a_ban_of_an_administrator_is_not_replaced_by_a_moderator(
     reply = decide(mona, report, banDuration="1d")
     assert (reply.status_code, code_of(reply)) == (403, "administrators_ban")
     assert decide(mona, report).status_code == 200
+
+
+@pytest.mark.parametrize(("first", "lasts"), [("7d", 7), ("permanent", None)])
+def test_the_longer_of_two_bans_stays(
+    api: Api, alice: Browser, bob: Browser, mona: Browser, first: str, lasts: int | None
+) -> None:
+    carol, bobs = member(api, "carol"), account_id(bob)
+    reports = [filed(reporter, "user", bobs) for reporter in (alice, carol)]
+    until = decide(mona, reports[0], banDuration=first).json()["bannedUntil"]
+    assert (until is None) == (lasts is None)
+    reply = decide(mona, reports[1], banDuration="1d")
+    assert (reply.status_code, reply.json()["bannedUntil"]) == (200, until)
+    assert api.topics().count("account.banned.1") == 1
+    again = filed(alice, "user", bobs)
+    longer = decide(mona, again, banDuration="1y").json()["bannedUntil"]
+    assert longer is None if until is None else longer > until
+    assert api.topics().count("account.banned.1") == (1 if until is None else 2)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"status": "dismissed"},
+        {"status": "resolved"},
+        {"status": "resolved", "banDuration": "1d"},
+    ],
+)
+def test_nobody_decides_a_report_about_himself(
+    api: Api, alice: Browser, mona: Browser, admin: Browser, body: dict[str, str]
+) -> None:
+    report = filed(alice, "user", account_id(mona))
+    before = api.topics()
+    reply = decide(mona, report, **body)
+    assert (reply.status_code, code_of(reply)) == (403, "report_about_you")
+    assert api.topics() == before
+    assert decide(admin, report, body["status"]).status_code == 200
 
 
 def test_only_a_report_of_a_member_bans(
