@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
@@ -18,6 +19,11 @@ class CatalogueView(msgspec.Struct, frozen=True, kw_only=True):
     members_only: bool
     shows_adult: bool
     categories: CategoryTree
+
+    @property
+    def without(self) -> Sequence[UUID]:
+        """Categories whose torrents the viewer's lists leave out."""
+        return () if self.shows_adult else sorted(self.categories.adult)
 
 
 class CategoryTree:

@@ -8,6 +8,7 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
+import psycopg
 from psycopg.rows import class_row
 
 from domain.kernel import Recorded
@@ -27,6 +28,14 @@ LISTED: Final = 50
 """Siblings a page shows and a sum looks at, as in the reference."""
 LOOKED_AT: Final = 1_000
 """Siblings that are looked through for visible ones; so many of one content are abuse."""
+
+
+LONGEST: Final = "2s"
+"""No sums may keep the database longer than this."""
+
+
+class FiguresGivenUp(Exception):
+    """The sums over a swarm took longer than `LONGEST`."""
 
 
 class SiblingRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,11 +108,13 @@ _SIBLINGS: Final = """
           ORDER BY c.listed DESC LIMIT %(looked_at)s) near
     JOIN torrents_3.torrents t ON t.id = near.torrent
     WHERE NOT t.withdrawn AND (t.status = 'accepted' OR %(all)s OR t.uploader = %(viewer)s)
+      AND (t.category IS NULL OR t.category <> ALL(%(without)s::uuid[]))
 """
 
 
-def _values(torrent: UUID, viewer: Viewer) -> dict[str, object]:
+def _values(torrent: UUID, viewer: Viewer, *, without: Sequence[UUID] = ()) -> dict[str, object]:
     return {
+        "without": list(without),
         "torrent": torrent,
         "all": viewer.is_staff,
         "viewer": viewer.account,
@@ -112,8 +123,10 @@ def _values(torrent: UUID, viewer: Viewer) -> dict[str, object]:
     }
 
 
-def list_siblings(conn: Connection, torrent: UUID, viewer: Viewer) -> list[SiblingRow]:
-    """The newest 50 torrents of the same content that `viewer` may see."""
+def list_siblings(
+    conn: Connection, torrent: UUID, viewer: Viewer, *, without: Sequence[UUID] = ()
+) -> list[SiblingRow]:
+    """The newest 50 torrents of the same content that `viewer` may see, `without` categories."""
     return (
         conn.cursor(row_factory=class_row(SiblingRow))
         .execute(
@@ -123,29 +136,41 @@ def list_siblings(conn: Connection, torrent: UUID, viewer: Viewer) -> list[Sibli
             FROM ({_SIBLINGS}) s LEFT JOIN users_1.accounts u ON u.id = s.uploader
             ORDER BY s.listed DESC LIMIT %(listed)s
             """,
-            _values(torrent, viewer),
+            _values(torrent, viewer, without=without),
         )
         .fetchall()
     )
 
 
 def find_cross_seed_figures(conn: Connection, torrent: UUID) -> CrossSeedFigures:
-    """Sums over the torrent's swarm; only accepted siblings count, whoever asks."""
+    """Sums over the torrent's swarm; only accepted siblings count, whoever asks.
+
+    In the caller's transaction, whose settings it changes. Raises `FiguresGivenUp`.
+    """
+    conn.execute("SELECT set_config('statement_timeout', %s, true)", [LONGEST])
+    try:
+        return _sum_figures(conn, torrent)
+    except psycopg.errors.QueryCanceled:
+        raise FiguresGivenUp from None
+
+
+def _sum_figures(conn: Connection, torrent: UUID) -> CrossSeedFigures:
     row = (
         conn.cursor(row_factory=class_row(CrossSeedFigures))
         .execute(
             f"""
             WITH siblings AS (SELECT number FROM ({_SIBLINGS}) s ORDER BY listed DESC LIMIT %(listed)s),
             own AS (SELECT number FROM torrents_3.torrents WHERE id = %(torrent)s),
+            active AS MATERIALIZED (
+                SELECT DISTINCT account FROM accounting_1.holdings
+                WHERE torrent = ANY(ARRAY(SELECT number FROM siblings)) AND seeding + leeching > 0
+            ),
             shared AS (
                 SELECT coalesce(sum(h.seeding), 0)::bigint AS seeders,
                        coalesce(sum(h.leeching), 0)::bigint AS leechers,
                        coalesce(sum(h.uploaded), 0)::bigint AS shared
-                FROM own JOIN accounting_1.holdings h ON h.torrent = own.number
-                WHERE h.account IN (
-                    SELECT o.account FROM siblings JOIN accounting_1.holdings o
-                    ON o.torrent = siblings.number WHERE o.seeding + o.leeching > 0
-                )
+                FROM active JOIN accounting_1.holdings h USING (account)
+                WHERE h.torrent = (SELECT number FROM own)
             )
             SELECT (SELECT count(*) FROM siblings) AS siblings, shared.*,
                    coalesce((SELECT t.uploaded FROM accounting_1.torrent_totals t

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field
 from application.comments import DeleteComment, PostComment, PostedComment
 from domain.comments import COMMENT_LENGTH, CommentNotFound, CommentNotYours
 from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from interfaces.http.catalogue_access import GatedTorrentReply, Trees, gate, open_view
 from interfaces.http.deps import (
     AuthorOrModerator,
     Commands,
@@ -33,7 +34,6 @@ from interfaces.http.paging import (
 from interfaces.http.torrent_replies import (
     MemberRefReply,
     may_see,
-    require_open_catalogue,
     visible_torrent,
 )
 from projections import comments
@@ -76,19 +76,23 @@ def list_comments(
     info_hash: str,
     caller: MaybeSignedIn,
     reads: Reads,
+    trees: Trees,
     *,
     page: PageNumber = 1,
     limit: Annotated[int, Query(ge=1, le=100, description="Rows of a page.")] = 20,
     after: Annotated[
         str | None, Query(max_length=200, description="`nextCursor` of the page before.")
     ] = None,
-) -> Page[CommentReply]:
-    """List the comments below a torrent, newest first."""
+) -> Page[CommentReply] | GatedTorrentReply:
+    """List the comments below a torrent, newest first; behind the same gate as its page."""
     before = _comment_at(after) if after is not None else None
     offset = 0 if before else offset_of(page, limit)
-    with reads.connection() as connection:
-        require_open_catalogue(connection, caller)
+    with reads.connection() as connection, connection.transaction():
+        view = open_view(connection, trees, caller)
         torrent = visible_torrent(connection, info_hash, caller)
+        gated = gate(view, info_hash=torrent.info_hash, category=torrent.category)
+        if gated is not None:
+            return gated
         # One more than shown tells whether there is a next page.
         rows = comments.list_comments(
             connection, torrent.id, limit=limit + 1, offset=offset, before=before

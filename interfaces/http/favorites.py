@@ -101,7 +101,7 @@ def list_favorites(
     viewer = viewer_of(caller)
     with reads.connection() as connection, connection.transaction():
         view = open_view(connection, trees, caller)
-        without = () if view.shows_adult else sorted(view.categories.adult)
+        without = view.without
         # One more than shown tells whether there is a next page.
         rows = favorites.list_favorites(
             connection,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 from urllib.parse import quote
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 
@@ -12,7 +11,7 @@ from application.torrent_files import torrent_file_name
 from domain.errors import NotFound, Unauthenticated, Unavailable
 from domain.media_ids import parse_media_ids
 from domain.taxonomy import SLUG_LENGTH, slugify
-from interfaces.http.catalogue_access import Trees, open_view
+from interfaces.http.catalogue_access import GatedTorrentReply, Trees, gate, open_view
 from interfaces.http.comments import CommentReply
 from interfaces.http.deps import MaybeSignedIn, Reads, Services, SignedIn
 from interfaces.http.errors import refusals
@@ -83,22 +82,6 @@ class TorrentDetailReply(TorrentReply):
     nfo: str | None
     magnet_link: str
     comments: list[CommentReply]
-
-
-class GatedCategoryReply(Reply):
-    """The category that keeps a torrent's page shut."""
-
-    id: UUID
-    name: str
-    slug: str
-
-
-class GatedTorrentReply(Reply):
-    """Instead of the page of a torrent with adult content, for who did not ask for such."""
-
-    gated_adult: Literal[True] = True
-    info_hash: str
-    category: GatedCategoryReply
 
 
 class AccountNotReady(Unavailable):
@@ -201,7 +184,7 @@ def list_torrents(
         browse = Browse(
             viewer=viewer_of(caller),
             categories=branch,
-            without=() if view.shows_adult else sorted(view.categories.adult),
+            without=view.without,
             search=asked.search,
             tags=asked.tags,
             imdb=(asked.media.imdb,) if asked.media.imdb else (),
@@ -244,12 +227,8 @@ def show_torrent(
     with reads.connection() as connection, connection.transaction():
         view = open_view(connection, trees, caller)
         row = visible_torrent(connection, info_hash, caller)
-        if row.category in view.categories.adult and not view.shows_adult:
-            category = view.categories.by_id[row.category]
-            gated = GatedTorrentReply(
-                info_hash=row.info_hash,
-                category=GatedCategoryReply(id=category.id, name=category.name, slug=category.slug),
-            )
+        gated = gate(view, info_hash=row.info_hash, category=row.category)
+        if gated is not None:
             return Response(gated.model_dump_json(by_alias=True), media_type="application/json")
         favorited = caller is not None and is_favorite(connection, caller.account, row.id)
         comments = list_comments(connection, row.id, limit=COMMENTS_SHOWN) if row.comments else []

@@ -14,6 +14,7 @@ from application.moderation import is_staff
 from application.presence import Presence
 from domain.errors import NotFound, Unauthenticated
 from domain.users import AccountNotFound
+from interfaces.http.catalogue_access import Trees, open_view
 from interfaces.http.deps import MaybeSignedIn, Reads, Services
 from interfaces.http.errors import refusals
 from interfaces.http.models import Instant, Reply
@@ -28,7 +29,6 @@ from interfaces.http.paging import (
 from interfaces.http.role_badges import RoleReply, role_replies
 from interfaces.http.torrent_replies import (
     TorrentReply,
-    categories_by_id,
     require_open_catalogue,
     torrent_reply,
     viewer_of,
@@ -115,6 +115,7 @@ def list_member_uploads(
     account: MemberId,
     caller: MaybeSignedIn,
     reads: Reads,
+    trees: Trees,
     *,
     page: PageNumber = 1,
     limit: Annotated[int, Query(ge=1, le=100, description="Rows of a page.")] = 25,
@@ -122,24 +123,28 @@ def list_member_uploads(
         str | None, Query(max_length=5_000, description="`nextCursor` of the page before.")
     ] = None,
 ) -> Page[TorrentReply]:
-    """List a member's accepted torrents, newest first; he himself and staff see all of them."""
+    """List a member's accepted torrents, newest first; he himself and staff see all of them.
+
+    Those of adult categories only where the caller's profile asks for them.
+    """
     behind = read_cursor(after, int, int) if after is not None else None
-    browse = Browse(
-        viewer=viewer_of(caller),
-        uploader=account,
-        limit=limit + 1,
-        offset=0 if behind else offset_of(page, limit),
-        after=behind,
-    )
-    with reads.connection() as connection:
-        require_open_catalogue(connection, caller)
+    offset = 0 if behind else offset_of(page, limit)
+    with reads.connection() as connection, connection.transaction():
+        view = open_view(connection, trees, caller)
         require_member(connection, account)
+        browse = Browse(
+            viewer=viewer_of(caller),
+            uploader=account,
+            without=view.without,
+            limit=limit + 1,
+            offset=offset,
+            after=behind,
+        )
         total = count_torrents(connection, browse)
         rows = list_torrents(connection, browse)
-        categories = categories_by_id(connection)
     shown = rows[:limit]
     return Page[TorrentReply](
-        data=[torrent_reply(row, categories) for row in shown],
+        data=[torrent_reply(row, view.categories.by_id) for row in shown],
         pagination=pagination(page, limit, total.count, exact=total.exact),
         next_cursor=(
             write_cursor(shown[-1].listed, shown[-1].listed) if len(rows) > limit else None

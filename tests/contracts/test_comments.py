@@ -17,6 +17,7 @@ from projections import comments, forum_lists
 from projections.comments import count_member_comments, count_torrent_comments
 from projections.torrent_pages import find_torrent
 from tests.kit.accounts import account_id, member
+from tests.kit.adult import adult_category, asked_for_adult, gated
 from tests.kit.api import Api
 from tests.kit.browser import Browser
 from tests.kit.forum import category, started
@@ -227,3 +228,20 @@ def test_words_are_cleaned_when_no_connection_is_held(
         assert shown in bert.get(path).text
         assert len(held) > before
     assert set(held) == {0}
+
+
+def test_comments_of_an_adult_torrent_are_for_members_who_asked_for_such(
+    admin: Browser, alice: Browser, bert: Browser, mona: Browser, anonymous: Browser
+) -> None:
+    made = adult_category(admin)
+    info_hash = uploaded(admin, "Adult", categoryId=made["id"])["infoHash"]
+    path = f"/api/torrents/{info_hash}/comments"
+    comment = posted(bert, path)
+    asked_for_adult(bert)
+    # Neither who uploaded it nor staff see it unasked, as on its page.
+    for browser in (anonymous, alice, mona, admin):
+        reply = browser.get(path)
+        assert (reply.status_code, reply.json()) == (200, gated(info_hash, made))
+    assert bert.get(path).json()["data"] == [comment]
+    plain = uploaded(admin, "Plain")["infoHash"]
+    assert anonymous.get(f"/api/torrents/{plain}/comments").json()["data"] == []

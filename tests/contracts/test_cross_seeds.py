@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,9 +13,18 @@ import psycopg
 import pytest
 from bencodepy import decode, encode
 
-from interfaces.http.cross_seeds import KEPT, REMEMBERED, FiguresCache
+from interfaces.http import cross_seeds as routes
+from interfaces.http.cross_seeds import (
+    GIVEN_UP,
+    KEPT,
+    REMEMBERED,
+    CrossSeedsTooSlow,
+    FiguresCache,
+)
+from projections import cross_seeds
 from projections.cross_seeds import LISTED, CrossSeedFigures
 from tests.kit.accounts import member
+from tests.kit.adult import adult_category, asked_for_adult, gated
 from tests.kit.api import Api
 from tests.kit.browser import Browser
 from tests.kit.torrents import torrent_file, upload
@@ -85,6 +97,24 @@ def test_list_cross_seeds_shows_what_the_caller_may_see_newest_first(
     }  # fmt: skip
     assert (item["name"], item["moderationStatus"]) == ("Walden", "accepted")
     assert item["uploader"]["username"] == "alice"
+
+
+def test_adult_siblings_are_for_members_who_asked_for_such(
+    api: Api, admin: Browser, alice: Browser, mona: Browser
+) -> None:
+    bob = member(api, "bob")
+    asked_for_adult(bob)
+    made = adult_category(admin)
+    own, plain = sibling(mona, "own", by=mona), sibling(mona, "plain", by=mona)
+    adult = sibling(mona, "adult", by=mona, categoryId=made["id"])
+    assert hashes(alice, own) == hashes(mona, own) == hashes(admin, own) == [plain]
+    assert hashes(bob, own) == [adult, plain]
+    assert hashes(bob, adult) == [plain, own]
+    for browser in (alice, mona, admin):
+        for what in ("cross-seeds", "cross-seed-stats"):
+            reply = browser.get(path_of(adult, what))
+            assert (reply.status_code, reply.json()) == (200, gated(adult, made))
+    assert bob.get(path_of(adult, "cross-seed-stats")).json()["otherTorrentCount"] == 2
 
 
 def test_list_cross_seeds_is_bounded(api: Api, mona: Browser) -> None:
@@ -202,3 +232,87 @@ def test_figures_are_kept_of_so_many_torrents_only() -> None:
     assert cache.fresh(UUID(int=0), at) is None
     assert cache.fresh(first, at + KEPT) is None
     assert cache.fresh(first, at - timedelta(seconds=1)) is None
+
+
+FIGURES = CrossSeedFigures(siblings=1, seeders=0, leechers=0, shared=0, uploaded=0)
+
+
+def test_sums_are_given_up_when_they_take_too_long(
+    api: Api, mona: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = sibling(mona, "own", by=mona)
+    monkeypatch.setattr(cross_seeds, "LONGEST", "100ms")
+    with psycopg.connect(api.app_url) as conn:
+        conn.execute("LOCK TABLE accounting_1.holdings")
+        reply = mona.get(path_of(own, "cross-seed-stats"))
+    assert reply.status_code == 503
+    assert reply.json()["data"]["code"] == "cross_seeds_too_slow"
+    assert reply.headers["retry-after"] == "5"
+    # Nothing stands in the way any more, but so soon it is not tried again.
+    assert mona.get(path_of(own, "cross-seed-stats")).status_code == 503
+    assert mona.get(path_of(own)).status_code == 200
+    api.clock.ahead = GIVEN_UP
+    assert mona.get(path_of(own, "cross-seed-stats")).json()["otherTorrentCount"] == 0
+
+
+def test_sums_of_a_torrent_are_made_once_for_all_who_ask_at_once() -> None:
+    cache, torrent, begun = FiguresCache(), uuid4(), Event()
+    made: list[UUID] = []
+
+    def make() -> CrossSeedFigures:
+        made.append(torrent)
+        begun.set()
+        # Long enough for the others to come; if they did not wait they would be here too.
+        time.sleep(0.3)
+        return FIGURES
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(cache.find, torrent, now, make)
+        assert begun.wait(5)
+        others = [pool.submit(cache.find, torrent, now, make) for _ in range(6)]
+        # Those of another torrent need not wait.
+        assert cache.find(uuid4(), now, lambda: FIGURES) is FIGURES
+        assert not first.done()
+        assert {each.result(5) for each in (first, *others)} == {FIGURES}
+    assert made == [torrent]
+
+
+def test_who_waits_too_long_for_sums_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "PATIENCE", 0.05)
+    cache, torrent, begun, done = FiguresCache(), uuid4(), Event(), Event()
+
+    def make() -> CrossSeedFigures:
+        begun.set()
+        assert done.wait(5)
+        return FIGURES
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(cache.find, torrent, now, make)
+        assert begun.wait(5)
+        with pytest.raises(CrossSeedsTooSlow):
+            cache.find(torrent, now, make)
+        done.set()
+        assert first.result(5) is FIGURES
+    assert cache.find(torrent, now, make) is FIGURES
+
+
+def test_who_waits_for_sums_keeps_no_connection(
+    api: Api, mona: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = sibling(mona, "own", by=mona)
+    held: list[int] = []
+
+    def noting(cache: FiguresCache, torrent: UUID, clock: object, make: object) -> CrossSeedFigures:
+        stats = api.services.reads.get_stats()
+        held.append(stats["pool_size"] - stats["pool_available"])
+        return FIGURES
+
+    monkeypatch.setattr(FiguresCache, "find", noting)
+    assert mona.get(path_of(own, "cross-seed-stats")).json()["otherTorrentCount"] == 1
+    assert held == [0]

@@ -11,6 +11,7 @@ from application.site import ChangeSettings
 from interfaces.http.models import instant_text
 from tests.contracts.test_me import add_totals
 from tests.kit.accounts import account_id, member
+from tests.kit.adult import adult_category, asked_for_adult
 from tests.kit.api import Api
 from tests.kit.browser import Browser
 from tests.kit.torrents import accepted, uploaded
@@ -138,6 +139,31 @@ def test_list_member_uploads_shows_accepted_ones_and_hidden_ones_to_insiders(
         shown = insider.get(page).json()
         assert {row["name"] for row in shown["data"]} == {"Leaves of Grass", "Not yet"}
         assert (shown["pagination"]["total"], shown["pagination"]["limit"]) == (2, 25)
+
+
+def test_adult_uploads_are_listed_for_members_who_asked_for_such(
+    admin: Browser, alice: Browser, bert: Browser, mona: Browser, anonymous: Browser
+) -> None:
+    category = adult_category(admin)["id"]
+    for name in ("Adult", "Waiting"):
+        made = uploaded(alice, name, categoryId=category)["infoHash"]
+        if name == "Adult":
+            assert mona.post(f"/api/mod/torrents/{made}/approve").status_code == 200
+    accepted(mona, alice, "Plain")
+    asked_for_adult(bert)
+    page = f"{page_of(alice)}/uploads"
+
+    def shown(browser: Browser) -> tuple[list[str], int, str | None]:
+        told = browser.get(page, params={"limit": 2}).json()
+        names = [row["name"] for row in told["data"]]
+        return names, told["pagination"]["total"], told["nextCursor"]
+
+    # He himself and staff, who see what waits as well, see no adult ones unasked.
+    for browser in (anonymous, alice, mona):
+        assert shown(browser) == (["Plain"], 1, None)
+    assert shown(bert) == (["Plain", "Adult"], 2, None)
+    asked_for_adult(alice)
+    assert shown(alice)[:2] == (["Plain", "Waiting"], 3)
 
 
 def test_list_member_uploads_walks_pages_both_ways(
