@@ -8,28 +8,39 @@ from typing import Any
 from psycopg import Connection
 
 from application.ports import EventLogPort
+from ops.failures import OperatorError
 from ops.progress import ProgressLine
 from projections.catch_up import analyze, catch_up
-from projections.engine import Pause
+from projections.engine import IDLE
 from projections.rebuild import Progress
 from projections.registry import ALL
 
 
-def bring_up_to_date(connect: Callable[[], Connection[Any]], log: EventLogPort) -> dict[str, Pause]:
-    """Fold what is recorded, and let the planner know; why each read model ended where it is.
+class CatchUpFailed(OperatorError):
+    """Some read model could not be brought to the head."""
 
-    `connect` gives connections in autocommit.
+
+def bring_up_to_date(connect: Callable[[], Connection[Any]], log: EventLogPort) -> None:
+    """Fold what is recorded, and let the planner know.
+
+    `connect` gives connections in autocommit. Raises `CatchUpFailed`, which names the read
+    models that are not at the head and why; the others are.
     """
     line = ProgressLine()
 
     def report(name: str, progress: Progress) -> None:
         line.show(f"{name}: {progress.position:,} of {progress.head:,}, {progress.rate:,.0f}/s")
 
+    def waiting(name: str) -> None:
+        line.show(f"{name}: waiting for another worker, who is folding it …")
+
     try:
-        ended = catch_up(connect, log, ALL, report=report)
+        ended = catch_up(connect, log, ALL, report=report, waiting=waiting)
         line.show("counting the tables …")
         with connect() as conn:
             analyze(conn, ALL)
     finally:
         line.done()
-    return ended
+    behind = [f"{name} ({pause.value})" for name, pause in ended.items() if pause is not IDLE]
+    if behind:
+        raise CatchUpFailed(f"Not at the head: {', '.join(behind)}.")

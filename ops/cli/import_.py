@@ -15,11 +15,12 @@ from application.bus import Bus, Context, Unit
 from application.handlers import HANDLERS, TAKEN
 from application.import_names import Names
 from application.imports import ImportLines, load_import, rehearse_lines
+from application.ports import EventLogPort
 from application.store.bulk import BulkReads
 from domain.errors import DomainError
 from domain.imports import Import
 from domain.taxonomy import Category
-from ops.catching_up import bring_up_to_date
+from ops.catching_up import CatchUpFailed, bring_up_to_date
 from ops.container.foundation import Foundation, foundation
 from ops.importing import Dispatch, Importer, ImportFile, ImportRefused, Progress
 from ops.progress import ProgressLine
@@ -58,6 +59,9 @@ def command(
             state = _standing(base, opened.heading.name)
             if state.ended:
                 print(f"{opened.heading.name} is imported already, all {state.line} lines of it.")
+                if fold and not dry_run:
+                    # It may have been killed when everything was recorded.
+                    _fold(urls.app_url, base.log)
                 return
             _begin(opened, state, resume=resume, from_line=from_line, dry_run=dry_run)
             importer = _importer(base, opened.heading.name, dry_run=dry_run)
@@ -68,11 +72,21 @@ def command(
                 return
             print(f"{opened.heading.name} is imported: {facts} facts.")
             if fold:
-                connect = partial(psycopg.connect, urls.app_url, autocommit=True)
-                bring_up_to_date(connect, base.log)
+                _fold(urls.app_url, base.log)
     finally:
         line.done()
         opened.close()
+
+
+def _fold(app_url: str, log: EventLogPort) -> None:
+    """Bring the read models up to date. Raises `CatchUpFailed`; the import stands."""
+    try:
+        bring_up_to_date(partial(psycopg.connect, app_url, autocommit=True), log)
+    except CatchUpFailed as failed:
+        raise CatchUpFailed(
+            f"Everything is recorded, but some read models do not show it yet. {failed.sentence}"
+            " The workers go on with them; trackarr projections list tells how far they are."
+        ) from None
 
 
 def _standing(base: Foundation, name: str) -> Import:

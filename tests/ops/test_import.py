@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ from domain.moderation import ModerationOpened
 from domain.taxonomy import CategoryCreated
 from domain.torrents import TorrentUploaded
 from domain.users import AccountRegistered, AccountRoleGranted
-from ops import importing
+from ops import catching_up, importing, progress
 from ops.cli import run
 from ops.keyring_file import KeyringFile
 from ops.read_models import install_read_models
+from projections.catch_up import catch_up
 from tests.kit.servers import APP_PASSWORD, Database, server_folder
 from tests.kit.torrents import info_hash_of, torrent_file
 
@@ -136,6 +138,29 @@ def test_the_read_models_show_what_came_in(folder: Path, log: EventLog, database
     with psycopg.connect(database.app_url) as conn:
         row = conn.execute("SELECT count(*) FROM users_1.accounts").fetchone()
     assert row == (1,)
+
+
+def test_a_read_model_that_did_not_follow_is_told_and_the_next_start_brings_it_on(
+    folder: Path,
+    log: EventLog,
+    database: Database,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catching_up, "catch_up", partial(catch_up, patience=0.3))
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    path = write(folder, HEADING, FILMS, ANNA, torrent())
+    with psycopg.connect(database.app_url) as worker:
+        worker.execute("SELECT last FROM users_1.position FOR UPDATE")
+        assert take(path) == 1
+    told = capsys.readouterr()
+    assert "old site is imported: 4 facts" in told.out
+    assert "Not at the head: users (another worker is folding it)." in told.err
+    assert "Everything is recorded" in told.err
+    assert "users: waiting for another worker" in told.err
+    assert take(path) == 0
+    with psycopg.connect(database.app_url) as conn:
+        assert conn.execute("SELECT count(*) FROM users_1.accounts").fetchone() == (1,)
 
 
 def test_a_file_is_imported_once(

@@ -60,6 +60,80 @@ def test_a_bad_fact_stops_its_read_model(conn: Connection, log: EventLog, app_ur
     assert engine.standings(conn, log.head(), (Jars(),))["jars"].position == 33
 
 
+def test_it_waits_for_another_worker_and_says_so(
+    conn: Connection, log: EventLog, app_url: str
+) -> None:
+    write(log, story(50))
+    for projection in (Jars(), Shelf()):
+        engine.install(conn, projection)
+    told: list[str] = []
+    with psycopg.connect(app_url) as worker:
+        worker.execute("SELECT last FROM jars_1.position FOR UPDATE")
+
+        def waiting(name: str) -> None:
+            told.append(name)
+            if len(told) == 2:
+                worker.rollback()
+
+        connect = partial(psycopg.connect, app_url, autocommit=True)
+        ended = catch_up(
+            connect, log, (Jars(), Shelf()), report=lambda *_: None, waiting=waiting, limit=20
+        )
+    assert ended == {"jars": IDLE, "shelf": IDLE}
+    assert told == ["jars", "jars"]
+    assert engine.standings(conn, log.head(), (Jars(),))["jars"].behind == 0
+
+
+def test_it_goes_without_one_that_never_comes_free(
+    conn: Connection, log: EventLog, app_url: str
+) -> None:
+    write(log, story(50))
+    for projection in (Jars(), Shelf()):
+        engine.install(conn, projection)
+    with psycopg.connect(app_url) as worker:
+        worker.execute("SELECT last FROM jars_1.position FOR UPDATE")
+        connect = partial(psycopg.connect, app_url, autocommit=True)
+        ended = catch_up(
+            connect, log, (Jars(), Shelf()), report=lambda *_: None, limit=20, patience=0.3
+        )
+    assert ended == {"jars": engine.BUSY, "shelf": IDLE}
+    standings = engine.standings(conn, log.head(), (Jars(), Shelf()))
+    assert {name: standing.position for name, standing in standings.items()} == {
+        "jars": 0,
+        "shelf": log.head(),
+    }
+
+
+def test_it_stays_with_one_that_another_brings_on(
+    conn: Connection, log: EventLog, app_url: str
+) -> None:
+    """Longer in all than it would wait for one that stands still."""
+    write(log, story(80))
+    engine.install(conn, Jars())
+    with psycopg.connect(app_url, autocommit=True) as worker:
+        held = "SELECT last FROM jars_1.position FOR UPDATE"
+        worker.execute("BEGIN")
+        worker.execute(held)
+
+        def waiting(_: str) -> None:
+            worker.execute("COMMIT")
+            if isinstance(engine.step(worker, log, Jars(), limit=10), int):
+                worker.execute("BEGIN")
+                worker.execute(held)
+
+        connect = partial(psycopg.connect, app_url, autocommit=True)
+        folded: list[str] = []
+        ended = catch_up(
+            connect,
+            log,
+            (Jars(),),
+            report=lambda name, _: folded.append(name),
+            waiting=waiting,
+            patience=0.5,
+        )
+    assert (ended, folded) == ({"jars": IDLE}, [])
+
+
 def test_a_failure_of_the_server_is_raised(log: EventLog) -> None:
     connect = partial(psycopg.connect, "host=127.0.0.1 port=1 user=nobody dbname=none")
     with pytest.raises(psycopg.OperationalError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from application.ports import Writes
@@ -14,7 +16,7 @@ from application.store.log import EventLog
 from application.store.topics import registry
 from domain.comments import CommentDeleted, CommentPosted
 from domain.kernel import Envelope, Fact, Meta, Private
-from projections import accounting, engine
+from projections import accounting, catch_up, engine
 from projections.engine import Connection
 from projections.rebuild import rebuild
 from projections.search_text import short_tokens
@@ -106,3 +108,58 @@ def test_short_words_and_signs_have_tokens_of_their_own(folded: str, tokens: lis
 )
 def test_a_search_is_cut_into_terms(search: str, terms: list[str]) -> None:
     assert terms_of(search) == terms
+
+
+def test_indexes_of_names_collect_only_while_the_read_model_is_far_behind(
+    conn: Connection, log: EventLog, app_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell(log)
+    engine.install(conn, TorrentsProjection())
+    seen: list[list[bool]] = []
+
+    def run() -> None:
+        catch_up.catch_up(
+            partial(psycopg.connect, app_url, autocommit=True),
+            log,
+            (TorrentsProjection(),),
+            report=lambda *_: seen.append(collecting(conn)),
+            limit=10,
+        )
+
+    run()
+    assert seen
+    assert set(map(tuple, seen)) == {(False, False)}, "it was not far behind"
+    engine.drop(conn, "torrents_3")
+    engine.install(conn, TorrentsProjection())
+    seen.clear()
+    monkeypatch.setattr(catch_up, "MANY", 1)
+    run()
+    assert set(map(tuple, seen)) == {(True, True)}
+    assert collecting(conn) == [False, False]
+    # What one that was killed left behind.
+    TorrentsProjection().expect_many(conn, "torrents_3")
+    assert collecting(conn) == [True, True]
+    run()
+    assert collecting(conn) == [False, False]
+
+
+def test_who_reads_names_all_the_time_only_makes_the_fold_slower(
+    conn: Connection, app_url: str
+) -> None:
+    engine.install(conn, TorrentsProjection())
+    with psycopg.connect(app_url) as reader:
+        reader.execute("SELECT count(*) FROM torrents_3.search_names")
+        TorrentsProjection().expect_many(conn, "torrents_3")
+        assert collecting(conn) == [False, False]
+
+
+def collecting(conn: Connection) -> list[bool]:
+    """Whether each index for searching lets new names wait."""
+    rows = conn.execute(
+        """
+        SELECT NOT c.reloptions @> '{fastupdate=off}' FROM pg_index i
+        JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
+        WHERE i.indrelid = 'torrents_3.search_names'::regclass AND a.amname = 'gin'
+        """
+    ).fetchall()
+    return [bool(row[0]) for row in rows]
