@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from application.bus import Actor, Handler, Unit
 from application.moderation import is_staff
@@ -19,9 +20,16 @@ from domain.upload_rules import BrokenRule, Candidate, RuleBook, UploadRules
 
 
 class ChangeUploadRules(msgspec.Struct, frozen=True, kw_only=True):
-    """Replace all rules at once. `seen` is the version they were read in."""
+    """Replace all rules at once. `seen` is the version they were read in.
+
+    The two lists stand for those of `rules`; one that is not given stays as it is. Of the media
+    ids that of TMDB is asked for by `tmdb_required` alone.
+    """
 
     rules: UploadRules
+    tmdb_required: bool
+    required_media: tuple[str, ...] | UnsetType = UNSET
+    allowed_extensions: tuple[str, ...] | UnsetType = UNSET
     seen: int | None = None
 
 
@@ -30,11 +38,12 @@ def handle_change_upload_rules(unit: Unit, command: ChangeUploadRules) -> RuleBo
     `UploadRulesChangedMeanwhile`.
     """
     book = load_rule_book(unit)
-    named = {category for category, _ in command.rules.category_patterns}
+    rules = _rules_of(command, book.rules)
+    named = {category for category, _ in rules.category_patterns}
     try:
         facts = upload_rules.change_upload_rules(
             book,
-            command.rules,
+            rules,
             seen=command.seen,
             unknown_categories=[each for each in named if load_category(unit, each) is None],
             fault_of=pattern_fault,
@@ -49,6 +58,20 @@ def handle_change_upload_rules(unit: Unit, command: ChangeUploadRules) -> RuleBo
         version=book.version + 1,
         rules=UploadRules(**msgspec.structs.asdict(changed)),
         changed_by=unit.actor.account,
+    )
+
+
+def _rules_of(command: ChangeUploadRules, before: UploadRules) -> UploadRules:
+    """The rules that are asked for, what was not sent being as it is by now."""
+    media, extensions = command.required_media, command.allowed_extensions
+    others = before.required_media if media is UNSET else media
+    return msgspec.structs.replace(
+        command.rules,
+        required_media=(
+            *(each for each in others if each != "tmdb"),
+            *(("tmdb",) if command.tmdb_required else ()),
+        ),
+        allowed_extensions=before.allowed_extensions if extensions is UNSET else extensions,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter
+from msgspec import UNSET
 from pydantic import Field
 
 from application.bus import Actor
@@ -120,33 +121,34 @@ def change_upload_rules(
 ) -> AdminUploadRulesReply:
     """Replace all rules at once, or none: what can't be kept is named in `data.invalidFields`."""
     with reads.connection() as connection:
-        before = find_upload_rules(connection).rules
         categories = list_categories(connection)
+    extensions = body.allowed_extensions
     book: RuleBook = call.dispatch(
-        ChangeUploadRules(rules=_rules_of(body, before), seen=body.version)
+        ChangeUploadRules(
+            rules=_rules_of(body),
+            tmdb_required=body.tmdb_id_required,
+            required_media=UNSET
+            if body.required_media_ids is None
+            else tuple(body.required_media_ids),
+            allowed_extensions=UNSET
+            if extensions is None
+            else tuple(each.lower().removeprefix(".") for each in extensions),
+            seen=body.version,
+        )
     )
     return AdminUploadRulesReply.model_validate(
         {**_fields(book.rules, categories, caller), "version": book.version}
     )
 
 
-def _rules_of(body: UploadRulesBody, before: UploadRules) -> UploadRules:
-    media = before.required_media if body.required_media_ids is None else body.required_media_ids
-    extensions = body.allowed_extensions
+def _rules_of(body: UploadRulesBody) -> UploadRules:
     return UploadRules(
         nfo_required=body.nfo_required,
         description_required=body.description_required,
         description_min_length=body.description_min_length,
         title_pattern_enforced=body.title_pattern_enforced,
         title_blocklist=body.title_blocklist or None,
-        required_media=(
-            *(each for each in media if each != "tmdb"),
-            *(("tmdb",) if body.tmdb_id_required else ()),
-        ),
         max_torrent_size=body.max_torrent_size,
-        allowed_extensions=before.allowed_extensions
-        if extensions is None
-        else tuple(each.lower().removeprefix(".") for each in extensions),
         staff_bypass=body.staff_bypass,
         category_patterns=tuple(_patterns(body.category_patterns)),
     )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from httpx2 import Response
 
+from projections.upload_rules import UploadRulesProjection
 from tests.kit.api import Api
 from tests.kit.browser import Browser
 from tests.kit.torrents import torrent_file, upload, uploaded
@@ -100,6 +101,19 @@ def test_change_upload_rules_replaces_all_of_them_at_once(api: Api, admin: Brows
     )
     assert late.json()["data"]["changedBy"]["username"] == "root"
     assert late.json()["data"]["version"] == 2
+
+
+def test_lists_that_are_not_sent_stay_as_they_are_by_now_not_as_pages_show_them(
+    api: Api, admin: Browser
+) -> None:
+    changed(admin, allowedExtensions=["mkv"], requiredMediaIds=["imdb"])
+    with api.held(UploadRulesProjection()):
+        changed(admin, allowedExtensions=["mp4"], requiredMediaIds=["igdb"], tmdbIdRequired=True)
+        late = changed(admin, descriptionRequired=True)
+    assert (late["allowedExtensions"], late["requiredMediaIds"]) == (["mp4"], ["igdb"])
+    shown = admin.get(PATH).json()
+    assert (shown["allowedExtensions"], shown["requiredMediaIds"]) == (["mp4"], ["igdb"])
+    assert (shown["descriptionRequired"], shown["tmdbIdRequired"]) == (True, False)
 
 
 @pytest.mark.parametrize(
