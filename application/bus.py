@@ -85,6 +85,7 @@ class Unit:
         self._puts: list[VaultPut] = []
         self._erasures: list[VaultErasure] = []
         self._blobs: list[bytes] = []
+        self._reads: dict[UUID, int] = {}
 
     @property
     def at(self) -> datetime:
@@ -139,6 +140,10 @@ class Unit:
                 )
             )
 
+    def rest_on(self, originator_id: UUID, version: int) -> None:
+        """Save only while this aggregate, read but not changed, is at `version` (0: not there)."""
+        self._reads[originator_id] = version
+
     def put(self, kind: str, owner: UUID, id: str, value: bytes) -> None:
         self._puts.append(VaultPut(kind=kind, owner=owner, id=id, value=value))
 
@@ -157,6 +162,7 @@ class Unit:
 
     def writes(self, answer: bytes) -> Writes:
         request = self.context.request
+        changed = {envelope.originator_id for envelope in self._envelopes}
         return Writes(
             command_id=self._command_id,
             envelopes=tuple(self._envelopes),
@@ -165,6 +171,8 @@ class Unit:
             vault_puts=tuple(self._puts),
             vault_erasures=tuple(self._erasures),
             blobs=tuple(self._blobs),
+            # What is changed itself has its version checked by that.
+            reads={id: version for id, version in self._reads.items() if id not in changed},
         )
 
     @property

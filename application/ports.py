@@ -58,6 +58,8 @@ class Writes(msgspec.Struct, frozen=True, kw_only=True):
 
     `answer` is the JSON given to the caller, kept 7 days with `body_hash` for idempotency.
     `blobs` are content-addressed bytes (.torrent, NFO) by the reference `EventLog.blob_ref` gave.
+    `reads` are versions of other aggregates the facts rest upon: where one has gone on, nothing is
+    saved. They count only with facts, which give them a place in the log.
     """
 
     command_id: UUID
@@ -67,6 +69,7 @@ class Writes(msgspec.Struct, frozen=True, kw_only=True):
     vault_puts: tuple[VaultPut, ...] = ()
     vault_erasures: tuple[VaultErasure, ...] = ()
     blobs: tuple[bytes, ...] = ()
+    reads: Mapping[UUID, int] = {}
 
 
 class Appended(msgspec.Struct, frozen=True, kw_only=True):

@@ -325,6 +325,7 @@ class EventLog:
             claims=list(self.claim_changes(writes.envelopes)),
             items=items,
             blobs=[self._vault.sealed_blob(content) for content in writes.blobs],
+            reads=tuple(writes.reads.items()),
         )
 
     def claim_changes(self, envelopes: Iterable[Envelope]) -> Iterator[ClaimChange]:
@@ -376,6 +377,7 @@ def _refusal(error: IntegrityError) -> Exception:
     name, detail = constraint_of(error)
     refusals: dict[str, AppendRefused] = {
         "events_pkey": VersionConflict(),
+        "events_read": VersionConflict(),
         "claims_pkey": ClaimTaken(detail),
         "commands_pkey": CommandRepeated(),
         "items_absent": SubjectKeyRace(),

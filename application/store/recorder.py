@@ -54,6 +54,7 @@ class Changes:
     claims: Sequence[ClaimChange] = ()
     items: Sequence[ItemChange] = ()
     blobs: Sequence[tuple[bytes, bytes]] = field(default=())
+    reads: Sequence[tuple[UUID, int]] = ()
 
 
 class Row(NamedTuple):
@@ -74,7 +75,7 @@ CALL log.append_durably(
     %b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[],
     %b::text[], %b::bytea[], %b::uuid[], %b::boolean[],
     %b::text[], %b::uuid[], %b::text[], %b::bytea[], %b::boolean[],
-    %b::bytea[], %b::bytea[], NULL, NULL)
+    %b::bytea[], %b::bytea[], %b::uuid[], %b::bigint[], NULL, NULL)
 """
 _WRITE_ITEMS = "SELECT vault.write(%b::text[], %b::uuid[], %b::text[], %b::bytea[], %b::boolean[])"
 # As in `log.append_durably`: a commit of our own waits for all that was written before it.
@@ -173,6 +174,7 @@ class EventLogRecorder(PostgresApplicationRecorder):
             *columns(changes.claims, 4),
             *columns(changes.items, 5),
             *columns(changes.blobs, 2),
+            *columns([(read, Int8(version)) for read, version in changes.reads], 2),
         ]
         with self.connection() as conn, conn.cursor(row_factory=tuple_row, binary=True) as cursor:
             first, last = cursor.execute(_APPEND, args, prepare=True).fetchone() or (0, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
 from uuid import UUID, uuid4
@@ -91,6 +91,7 @@ def writes(
     erasures: Sequence[VaultErasure] = (),
     blobs: Sequence[bytes] = (),
     answer: bytes | None = None,
+    reads: Mapping[UUID, int] | None = None,
 ) -> Writes:
     return Writes(
         command_id=command or uuid4(),
@@ -100,4 +101,5 @@ def writes(
         blobs=tuple(blobs),
         body_hash=b"hash of the body" if answer is not None else None,
         answer=answer,
+        reads=reads or {},
     )

@@ -75,6 +75,21 @@ def test_a_stale_version_is_a_conflict(log: EventLog) -> None:
     assert log.head() == 1
 
 
+def test_nothing_is_saved_once_what_was_read_has_gone_on(log: EventLog) -> None:
+    read, missing, shelf = uuid4(), uuid4(), uuid4()
+    log.append(writes(*envelopes(read, 0, ShelfOpened(name="read"))))
+    opened = envelopes(shelf, 0, ShelfOpened(name="a"))
+    with pytest.raises(VersionConflict):
+        log.append(writes(*opened, reads={missing: 0, read: 0}))
+    assert log.load(shelf, evolve) is None
+    log.append(writes(*opened, reads={missing: 0, read: 1}))
+    log.append(writes(*envelopes(missing, 0, ShelfOpened(name="b"))))
+    renamed = envelopes(shelf, 1, ShelfRenamed(old="a", new="c"))
+    with pytest.raises(VersionConflict):
+        log.append(writes(*renamed, reads={missing: 0}))
+    assert log.load(shelf, evolve) == Shelf(shelf, 1, "a")
+
+
 def test_a_version_is_never_left_out(log: EventLog) -> None:
     with pytest.raises(Exception, match="left out"):
         log.append(writes(*envelopes(uuid4(), 1, ShelfOpened(name="a"))))
