@@ -20,6 +20,7 @@ from domain.errors import DomainError, Invalid
 from domain.kernel import Envelope, Fact, Meta
 from domain.permissions import ADMINISTRATOR, BUILT_IN
 from domain.roles import RoleBook
+from domain.tags import Tag
 
 GRANTED = "held where the community came from"
 PROOF_BYTES = 32
@@ -131,7 +132,7 @@ class _Batch:
         self.facts = 0
         self.categories = categories
         self.book: RoleBook | None = None
-        self.removed_tags: dict[str, datetime | None] = {}
+        self.tags: dict[str, Tag] = {}
 
     def record(self, item: Imported, aggregate: UUID, facts: Sequence[Fact]) -> None:
         """Record a new aggregate's facts at the time they happened."""
@@ -252,16 +253,16 @@ def _record_torrent(batch: _Batch, item: ImportedTorrent) -> None:
 def _with_tags_left(batch: _Batch, item: ImportedTorrent) -> torrents.TorrentDetails:
     """Its details without the tags removed after it happened.
 
-    A removal unbinds a tag from whatever bears it by then. Read models go by order of recording
-    and would show the tag, so it must not be in the fact at all; a tie counts as removed.
+    A removal unbinds a tag from whatever bears it by then, and `application.tags.tags_left`
+    would find it unbound. Read models go by order of recording and would show the tag, so it
+    must not be in the fact at all.
     """
     left = []
     for name in item.details.tags:
         slug = taxonomy.slugify(name)
-        if slug not in batch.removed_tags:
-            batch.removed_tags[slug] = load_tag(batch.unit, slug).removed_at
-        removed_at = batch.removed_tags[slug]
-        if removed_at is None or item.at > removed_at:
+        if slug not in batch.tags:
+            batch.tags[slug] = load_tag(batch.unit, slug)
+        if batch.tags[slug].stays_on(item.at):
             left.append(name)
     return msgspec.structs.replace(item.details, tags=tuple(left))
 

@@ -70,18 +70,13 @@ def load_tag(unit: Unit, slug: str) -> tags.Tag:
 
 
 def tags_left(unit: Unit, torrent: Torrent) -> tuple[str, ...]:
-    """The torrent's tags but for those removed since it was last said to bear them.
-
-    A tag and a torrent are aggregates of their own, so the times of their facts are compared;
-    a tie counts as removed.
-    """
+    """The torrent's tags but for those removed since it was last said to bear them."""
     since = dict(torrent.tagged)
-    left = []
-    for name in torrent.details.tags:
-        removed_at = load_tag(unit, slugify(name)).removed_at
-        if removed_at is None or since[slugify(name)] > removed_at:
-            left.append(name)
-    return tuple(left)
+    return tuple(
+        name
+        for name in torrent.details.tags
+        if load_tag(unit, slug := slugify(name)).stays_on(since[slug])
+    )
 
 
 HANDLERS: dict[type, Handler] = {CreateTag: handle_create_tag, RemoveTag: handle_remove_tag}

@@ -75,6 +75,14 @@ class Tag(msgspec.Struct, frozen=True, kw_only=True):
     exists: bool = False
     removed_at: datetime | None = None
 
+    def stays_on(self, since: datetime) -> bool:
+        """Whether a torrent that was last said to bear it at `since` bears it still.
+
+        A tag and a torrent are aggregates of their own, so the times of their facts are
+        compared; a tie counts as removed.
+        """
+        return self.removed_at is None or since > self.removed_at
+
 
 def tag_id(slug: str) -> UUID:
     """The id of the tag with this slug, whether anybody used it or not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -59,6 +60,14 @@ def test_a_removal_is_remembered_with_its_time() -> None:
         version=3, exists=True, removed_at=A_TIME
     )
     assert folded(evolve, REMOVED) == Tag(version=1, removed_at=A_TIME)
+
+
+def test_a_removal_takes_it_from_what_bore_it_by_then() -> None:
+    removed = Tag(version=1, removed_at=A_TIME)
+    assert not removed.stays_on(A_TIME - timedelta(microseconds=1))
+    assert not removed.stays_on(A_TIME), "a tie counts as removed"
+    assert removed.stays_on(A_TIME + timedelta(microseconds=1))
+    assert Tag(version=1, exists=True).stays_on(A_TIME)
 
 
 def test_a_tag_is_found_by_its_slug_alone() -> None:
