@@ -232,9 +232,9 @@ def test_a_pattern_others_would_search_for_ever_is_searched_at_once(
     admin: Browser, alice: Browser
 ) -> None:
     changed(admin, titleBlocklist="(a+)+b|(x*)*y")
-    begun = time.monotonic()
+    begun = time.process_time()
     assert upload(alice, torrent_file("Slow"), name="a" * 256).status_code == 200
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 2
 
 
 def test_an_edit_is_held_to_the_rules_of_what_it_changes(
