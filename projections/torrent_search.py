@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any, Final
 
 from projections.search_text import SHORT, fold_text, is_sign
@@ -18,7 +19,7 @@ def search_conditions(search: str, values: dict[str, Any]) -> list[str]:
 
     Each word stands anywhere in the name, words in quotes stand together. Words of one or two
     letters are whole words, or signs of a writing without spaces. A search without any
-    letter or digit finds nothing.
+    letter or digit finds the names that are just that.
     """
     wanted = search.strip().lower()
     if _HASH.fullmatch(wanted):
@@ -29,7 +30,10 @@ def search_conditions(search: str, values: dict[str, Any]) -> list[str]:
         return ["(t.info_hash = %(short_hash)s OR left(t.info_hash_v2, 40) = %(short_hash)s)"]
     terms = terms_of(search)
     if not terms:
-        return ["false"]
+        # A name of ornaments alone has no words to be found by, but an index has it whole.
+        name = search.strip().replace("\0", "")
+        values["names"] = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+        return ["t.name = ANY(%(names)s::text[])"]
     conditions: list[str] = []
     short = [term for term in terms if len(term) <= SHORT]
     for number, term in enumerate(term for term in terms if len(term) > SHORT):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from domain.errors import Invalid
 from interfaces.http.errors import UnsupportedMediaType
@@ -41,10 +43,28 @@ class Form:
     files: Mapping[str, FilePart]
 
 
+class _StrictParser(MultiPartParser):
+    """Takes fields that are UTF-8 and no others, whatever charset the body claims.
+
+    The parser below would take what is not in that charset for Latin-1, so that a title would
+    be recorded which nobody wrote; and it knows charsets that give half surrogate pairs.
+    """
+
+    def on_part_end(self) -> None:
+        self._charset = "utf-8"
+        if self._current_part.file is None:
+            try:
+                self._current_part.data.decode()
+            except UnicodeDecodeError:
+                raise BadMultipart("The fields of the form must be UTF-8 text.") from None
+        super().on_part_end()
+
+
 async def read_form(request: Request, *, files: int) -> Form:
     """Read a multipart form of at most `files` files.
 
-    Raises `UnsupportedMediaType` for another kind of body, `BadMultipart` for a broken one.
+    Raises `UnsupportedMediaType` for another kind of body, `BadMultipart` for a broken one or
+    one whose fields are not UTF-8.
     """
     kind = Message()
     kind["content-type"] = request.headers.get("content-type", "")
@@ -53,9 +73,19 @@ async def read_form(request: Request, *, files: int) -> Form:
     # Read first, so that an idempotency key can be bound to the bytes.
     await request.body()
     try:
-        form = await request.form(max_files=files, max_fields=_FIELDS, max_part_size=_FIELD_BYTES)
+        async with aclosing(request.stream()) as stream:
+            parser = _StrictParser(
+                request.headers,
+                stream,
+                max_files=files,
+                max_fields=_FIELDS,
+                max_part_size=_FIELD_BYTES,
+            )
+            form = await parser.parse()
+    except MultiPartException as fault:
+        raise BadMultipart(fault.message) from None
     except (ValueError, KeyError, LookupError, AssertionError):
-        # An unknown charset or a broken header ends in one of these inside the parser.
+        # A broken header ends in one of these inside the parser.
         raise BadMultipart() from None
     fields: dict[str, str] = {}
     parts: dict[str, FilePart] = {}

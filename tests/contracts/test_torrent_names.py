@@ -108,7 +108,7 @@ def test_the_name_of_the_uploaded_file_names_nothing(
     files = {"torrent": (filename, torrent_file("content"), "application/x-bittorrent")}
     reply = mona.post("/api/torrents", files=files)
     if len(filename) > 4_000:
-        assert (reply.status_code, reply.json()["data"]["code"]) == (400, "invalid")
+        assert (reply.status_code, reply.json()["data"]["code"]) == (400, "bad_multipart")
         return
     assert reply.status_code == 200, reply.text
     assert reply.json()["data"]["name"] == "content"
