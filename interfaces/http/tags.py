@@ -23,7 +23,7 @@ router = APIRouter(tags=["Categories & tags"])
 
 
 class TagReply(Reply):
-    """A tag; `torrents` counts those of the catalogue that bear it."""
+    """A tag, since it was created or first used; `torrents` of the catalogue bear it."""
 
     id: UUID
     name: str
@@ -63,18 +63,23 @@ def list_tags(
 
 
 @router.post("/api/admin/tags", status_code=201, responses=refusals(Conflict))
-def create_tag(body: CreateTagBody, _caller: Administrator, call: Commands) -> TagReply:
+def create_tag(
+    body: CreateTagBody, _caller: Administrator, reads: Reads, call: Commands
+) -> TagReply:
     """Create a tag, or give one members made by using it this name and colour."""
     created: TagCreated = call.dispatch(
         CreateTag(name=body.name, slug=body.slug or None, color=body.color)
     )
+    with reads.connection() as connection:
+        used = tags.find_tags(connection, [created.id])
     return TagReply(
         id=created.id,
         name=created.name,
         slug=created.slug,
         color=created.color,
-        created_at=created.created_at,
-        torrents=0,
+        # One in use is as old as its first use. What is not there yet is new.
+        created_at=used[0].created_at if used else created.created_at,
+        torrents=used[0].torrents if used else 0,
     )
 
 

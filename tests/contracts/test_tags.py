@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from projections.tags import TagsProjection
 from tests.kit.accounts import member
 from tests.kit.api import Api
 from tests.kit.browser import Browser
@@ -66,6 +67,23 @@ def test_create_tag_gives_it_a_colour_and_everybody_finds_it(
     assert anonymous.get("/api/tags?q=%00").status_code == 200
     again = create(admin, name="epic poetry!")
     assert (again.status_code, again.json()["data"]["code"]) == (409, "tag_exists")
+
+
+def test_create_tag_answers_the_figures_of_one_in_use(
+    api: Api, admin: Browser, alice: Browser, mona: Browser, anonymous: Browser
+) -> None:
+    for name in ("A", "B"):
+        approve(mona, uploaded(alice, name, tags=["poetry"])["infoHash"])
+    before = listed(anonymous)["poetry"]
+    assert before["torrents"] == 2
+    made = create(admin, name="Poetry", color="#112233")
+    assert made.status_code == 201
+    assert made.json() == {**before, "name": "Poetry", "color": "#112233"}
+    assert listed(anonymous) == {"poetry": made.json()}
+    with api.held(TagsProjection()):
+        unseen = create(admin, name="Prose")
+    assert unseen.json()["torrents"] == 0
+    assert listed(admin)["prose"] == unseen.json()
 
 
 @pytest.mark.parametrize(
