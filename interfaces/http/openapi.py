@@ -21,6 +21,7 @@ _PHRASES = {
     "400": "Bad Request",
     "401": "Unauthorized",
     "403": "Forbidden",
+    "404": "Not Found",
     "408": "Request Timeout",
     "409": "Conflict",
     "413": "Content Too Large",
@@ -71,9 +72,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for path, method, operation in operations(document):
         declared = operation["responses"]
         declared.pop("422", None)
-        wanted = {"400", "429", "500", "503"}
-        if "requestBody" in operation:
-            wanted |= {"408", "413", "415"}
+        wanted = {"400", "429", "500", "503"} | _of_its_parts(path, operation)
         if method != "get" or path not in OPEN_TO_BANNED:
             wanted.add("403")
         if any(parameter["name"] == _ONCE for parameter in operation.get("parameters", [])):
@@ -97,6 +96,13 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         schemas.pop(unused, None)
     components.get("securitySchemes", {}).pop("sessionOptional", None)
     return document
+
+
+def _of_its_parts(path: str, operation: dict[str, Any]) -> set[str]:
+    """Statuses any request with a body, or with a variable in its address, can be answered."""
+    found = {"408", "413", "415"} if "requestBody" in operation else set()
+    # What stands for the variable may be nothing an address can hold.
+    return found | ({"404"} if "{" in path else set())
 
 
 def install_openapi(app: FastAPI, error_schema: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ where requests are served, or a thread, by sending slowly.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ HELD_BYTES: Final = 256 * 1024 * 1024
 HELD_OF_ONE: Final = 64 * 1024 * 1024
 """Of the bodies that come from one address."""
 
+_FOREIGN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ufffd\ud800-\udfff]")
+"""Control characters, the backslash, what stands for undecodable bytes, and half characters."""
+
 
 class Overloaded(Unavailable):
     """More requests are being served than help anyone."""
@@ -41,7 +45,9 @@ class Overloaded(Unavailable):
 
 
 class OddPath(NotFound):
-    """A path that means another one: with `..` or an empty step."""
+    """A path that means another one, or that no address has: with `..`, an empty step, a control
+    character, a backslash, or bytes that are no UTF-8.
+    """
 
     code = "route_not_found"
     message = "No such address."
@@ -73,8 +79,12 @@ def body_limits(routers: Iterable[APIRouter], usual: int) -> BodyLimits:
 
 
 def is_odd(path: str) -> bool:
-    """Whether programs could disagree about which address this is."""
-    if not path.startswith("/") or "//" in path:
+    """Whether programs could disagree about which address this is, or no program can store it.
+
+    `path` is decoded: bytes that are no UTF-8 (overlong forms and half characters are none) have
+    become U+FFFD. A slash that came as %2F is a slash: networks stand so in our own addresses.
+    """
+    if not path.startswith("/") or "//" in path or _FOREIGN.search(path):
         return True
     return not {".", ".."}.isdisjoint(path.split("/"))
 
@@ -104,7 +114,9 @@ class RequestGuards:
             await self._app(scope, receive, send)
             return
         if is_odd(scope["path"]):
-            await refused(scope["path"], OddPath())(scope, receive, send)
+            # The answer names it: half a character would be a fault there.
+            named = scope["path"].encode("utf-8", "replace").decode()
+            await refused(named, OddPath())(scope, receive, send)
             return
         if not _has_body(Headers(scope=scope)):
             await self._serve(scope, receive, send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -227,19 +228,56 @@ def test_an_odd_path_is_nobodys(api: Api, path: str) -> None:
     assert code_of(asyncio.run(ask_app())) == (404, "route_not_found")
 
 
-@pytest.mark.parametrize("path", ["/api\\me", "/a\x01", "/a\0b", "/api/me\x7f"])
-def test_a_path_with_a_character_no_address_has_is_nobodys_too(api: Api, path: str) -> None:
-    """The guard leaves it to the routes: one that takes an id says in its own words that none is."""
+FOREIGN = ["\0", "\x01", "\n", "\x7f", "\x85", "\\", "\ufffd", "\udc80"]
+VARIABLE = re.compile(r"{[^}]+}")
 
-    async def ask_app() -> tuple[int, str]:
-        scope = {**scope_of(path, length=0), "method": "GET", "headers": []}
+
+def test_a_character_no_address_has_is_nobodys_at_every_route(api: Api) -> None:
+    """As decoded from %00, %5C, or bytes that are no UTF-8: nothing behind the guard meets them."""
+    routes = {
+        (method, path)
+        for route in api.app.routes
+        if (path := getattr(route, "path", None))
+        for method in getattr(route, "methods", None) or {"GET"}
+    }
+    routes |= {(method.upper(), path) for path, method, _ in operations(api_document("0"))}
+    assert len(routes) > 100
+
+    async def ask_app(method: str, path: str) -> tuple[int, str]:
+        scope = {**scope_of("/", length=0), "method": method, "path": path, "headers": []}
         return await ask(api.app, scope, pieces(b""))  # type: ignore[arg-type]
 
-    assert code_of(asyncio.run(ask_app())) == (404, "route_not_found")
+    async def play() -> None:
+        for method, path in sorted(routes):
+            for foreign in FOREIGN:
+                asked = VARIABLE.sub(f"a{foreign}b", path)
+                asked = asked if asked != path else f"{path}{foreign}"
+                status, body = await ask_app(method, asked)
+                assert status == 404, (method, asked)
+                assert method == "HEAD" or json.loads(body)["data"]["code"] == "route_not_found"
+
+    asyncio.run(play())
+
+
+def test_a_variable_that_is_nothing_known_is_no_fault_at_any_route(
+    api: Api, admin: Browser
+) -> None:
+    for path, method, _ in operations(api_document("0")):
+        if "{" not in path:
+            continue
+        for value in ("a%2fb", "%2f", "%252e", "%c3%bc", "-", "x" * 4_000):
+            reply = admin.request(method.upper(), VARIABLE.sub(value, path), json={})
+            assert reply.status_code < 500, (method, path, value, reply.text)
+            assert reply.status_code != 422, (method, path, value)
+
+
+def test_a_path_with_a_variable_declares_that_it_may_be_nobodys() -> None:
+    for path, method, operation in operations(api_document("0")):
+        assert "{" not in path or "404" in operation["responses"], (method, path)
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api/me", "/api/admin/banned-ips/2001:db8::/32", "/a..b/c."]
+    "path", ["/", "/api/me", "/api/admin/banned-ips/2001:db8::/32", "/a..b/c.", "/f\u00fcr"]
 )
 def test_an_ordinary_path_is_not_odd(path: str) -> None:
     assert not is_odd(path)
