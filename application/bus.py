@@ -172,7 +172,7 @@ class Unit:
             vault_erasures=tuple(self._erasures),
             blobs=tuple(self._blobs),
             # What is changed itself has its version checked by that.
-            reads={id: version for id, version in self._reads.items() if id not in changed},
+            reads={read: version for read, version in self._reads.items() if read not in changed},
         )
 
     @property

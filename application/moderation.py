@@ -9,37 +9,40 @@ from uuid import UUID
 import msgspec
 
 from application.bus import Actor, Handler, Unit
-from domain import moderation, users
+from domain import moderation, torrents, users
 from domain.errors import Conflict
 from domain.kernel import Fact
 from domain.permissions import Permission
 
 
 class ApproveTorrent(msgspec.Struct, frozen=True, kw_only=True):
-    """Accept a torrent. `seen` is the status the moderator acted upon."""
+    """Accept a torrent. `seen` is the status the moderator acted upon, `version` the torrent's."""
 
     torrent: UUID
     message_id: UUID
     message: str | None = None
     seen: moderation.ModerationStatus | None = None
+    version: int | None = None
 
 
 class RequestTorrentChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask the uploader to change a torrent. `seen` is the status the moderator acted upon."""
+    """Ask the uploader to change a torrent. `seen` is the status the moderator acted upon, `version` the torrent's."""
 
     torrent: UUID
     message_id: UUID
     message: str
     seen: moderation.ModerationStatus | None = None
+    version: int | None = None
 
 
 class RejectTorrent(msgspec.Struct, frozen=True, kw_only=True):
-    """Reject a torrent. `seen` is the status the moderator acted upon."""
+    """Reject a torrent. `seen` is the status the moderator acted upon, `version` the torrent's."""
 
     torrent: UUID
     message_id: UUID
     message: str
     seen: moderation.ModerationStatus | None = None
+    version: int | None = None
 
 
 class ResetTorrent(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +89,7 @@ def is_staff(actor: Actor | None) -> bool:
 
 
 def handle_approve_torrent(unit: Unit, command: ApproveTorrent) -> TorrentModerated:
-    """Accept it; refusals as in `approve_torrent`."""
+    """Accept it; refusals as in `approve_torrent`, and `TorrentEditedMeanwhile`."""
     return _moderate(
         unit,
         command.torrent,
@@ -97,11 +100,12 @@ def handle_approve_torrent(unit: Unit, command: ApproveTorrent) -> TorrentModera
             message=command.message,
             seen=command.seen,
         ),
+        version=command.version,
     )
 
 
 def handle_request_torrent_changes(unit: Unit, command: RequestTorrentChanges) -> TorrentModerated:
-    """Ask for changes; refusals as in `request_torrent_changes`."""
+    """Ask for changes; refusals as in `request_torrent_changes`, and `TorrentEditedMeanwhile`."""
     return _moderate(
         unit,
         command.torrent,
@@ -112,11 +116,12 @@ def handle_request_torrent_changes(unit: Unit, command: RequestTorrentChanges) -
             message=command.message,
             seen=command.seen,
         ),
+        version=command.version,
     )
 
 
 def handle_reject_torrent(unit: Unit, command: RejectTorrent) -> TorrentModerated:
-    """Reject it; refusals as in `reject_torrent`."""
+    """Reject it; refusals as in `reject_torrent`, and `TorrentEditedMeanwhile`."""
     return _moderate(
         unit,
         command.torrent,
@@ -127,6 +132,7 @@ def handle_reject_torrent(unit: Unit, command: RejectTorrent) -> TorrentModerate
             message=command.message,
             seen=command.seen,
         ),
+        version=command.version,
     )
 
 
@@ -188,12 +194,16 @@ def _load_thread(unit: Unit, torrent: UUID) -> moderation.ModerationThread | Non
 Decision = Callable[[moderation.ModerationThread | None], list[Fact]]
 
 
-def _moderate(unit: Unit, torrent: UUID, decide: Decision) -> TorrentModerated:
+def _moderate(
+    unit: Unit, torrent: UUID, decide: Decision, *, version: int | None = None
+) -> TorrentModerated:
     thread = _load_thread(unit, torrent)
     try:
         facts = decide(thread)
     except Conflict as refusal:
         raise _told_by_whom(unit, thread, refusal) from None
+    if version is not None:
+        _require_unedited(unit, torrent, version)
     changed = next(fact for fact in facts if isinstance(fact, moderation.ModeratorFact))
     unit.record(moderation.thread_id(torrent), thread.version if thread else 0, facts)
     return TorrentModerated(
@@ -204,6 +214,20 @@ def _moderate(unit: Unit, torrent: UUID, decide: Decision) -> TorrentModerated:
         moderator_name=unit.actor.username,
         at=unit.at,
     )
+
+
+def _require_unedited(unit: Unit, torrent: UUID, version: int) -> None:
+    """What is decided about must be what the moderator saw, until the decision is saved.
+
+    Raises `TorrentEditedMeanwhile`.
+    """
+    found = unit.load(torrent, torrents.evolve)
+    if found is None:
+        raise torrents.TorrentNotFound()
+    if found.version != version:
+        editor = name_of(unit, found.edited_by) if found.edited_by else None
+        raise torrents.TorrentEditedMeanwhile(editor=editor, version=found.version)
+    unit.rest_on(torrent, version)
 
 
 def _told_by_whom(

@@ -29,6 +29,7 @@ from domain.moderation_events import (
     system_body,
     words_of,
 )
+from domain.torrents import TorrentEdited
 from projections.engine import Connection, Cursor
 
 DDL = """
@@ -40,7 +41,8 @@ CREATE TABLE threads (
     moderator uuid,
     opened_at timestamptz NOT NULL,
     changed_at timestamptz,
-    closed boolean NOT NULL
+    closed boolean NOT NULL,
+    version bigint NOT NULL
 );
 CREATE TABLE messages (
     id uuid PRIMARY KEY,
@@ -65,12 +67,13 @@ INSERT INTO statuses VALUES
 """
 # `body` is the words as they may be read now. A replay after a member's key was destroyed finds
 # no words (`Private.text` is None); the fact that records the destruction blanks the live rows
-# of that author, which the index on `author` is for. `by_moderator` are the decisions about uploads;
+# of that author, which the index on `author` is for. `version` is the torrent's, as uploads begin
+# with 1 and each edit is one fact. `by_moderator` are the decisions about uploads;
 # `statuses` counts the threads that were not closed.
 
 
 class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A thread: whose torrent it is about and where it stands."""
+    """A thread: whose torrent it is about, in which `version`, and where it stands."""
 
     torrent: UUID
     uploader: UUID
@@ -78,6 +81,7 @@ class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
     moderator: UUID | None
     moderator_name: str | None
     closed: bool
+    version: int
 
 
 class MessageRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +115,7 @@ class ModerationProjection:
     """The thread of each torrent with all that was said in it."""
 
     name = "moderation"
-    version = 3
+    version = 4
     topics: frozenset[str] | None = frozenset(
         {
             ModerationOpened.TOPIC,
@@ -122,6 +126,7 @@ class ModerationProjection:
             TorrentResubmitted.TOPIC,
             ModerationMessagePosted.TOPIC,
             ModerationClosed.TOPIC,
+            TorrentEdited.TOPIC,
         }
     )
     ddl = DDL
@@ -144,6 +149,7 @@ class ModerationProjection:
         _moderation_opened(cursor, batch)
         _statuses_changed(cursor, batch)
         _moderation_closed(cursor, batch)
+        _torrents_edited(cursor, batch)
         _messages_posted(cursor, batch)
         _count(cursor, before, _statuses(cursor, touched))
 
@@ -181,8 +187,8 @@ def _moderation_opened(cursor: Cursor, batch: Sequence[Recorded]) -> None:
     if rows:
         cursor.execute(
             """
-            INSERT INTO threads (torrent, uploader, status, bypass, opened_at, closed)
-            SELECT *, false
+            INSERT INTO threads (torrent, uploader, status, bypass, opened_at, closed, version)
+            SELECT *, false, 1
             FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::timestamptz[])
             """,
             [list(column) for column in zip(*rows, strict=True)],
@@ -210,6 +216,23 @@ def _moderation_closed(cursor: Cursor, batch: Sequence[Recorded]) -> None:
     ]
     if closed:
         cursor.execute("UPDATE threads SET closed = true WHERE torrent = ANY(%s::uuid[])", [closed])
+
+
+def _torrents_edited(cursor: Cursor, batch: Sequence[Recorded]) -> None:
+    versions = {
+        recorded.envelope.originator_id: recorded.envelope.originator_version
+        for recorded in batch
+        if isinstance(recorded.envelope.fact, TorrentEdited)
+    }
+    if versions:
+        cursor.execute(
+            """
+            UPDATE threads t SET version = e.version
+            FROM unnest(%s::uuid[], %s::bigint[]) AS e (torrent, version)
+            WHERE t.torrent = e.torrent
+            """,
+            [list(versions), list(versions.values())],
+        )
 
 
 def _messages_posted(cursor: Cursor, batch: Sequence[Recorded]) -> None:
@@ -266,8 +289,8 @@ def find_thread(conn: Connection, torrent: UUID) -> ThreadRow | None:
         return cursor.execute(
             """
             SELECT t.torrent, t.uploader, t.status, t.moderator, m.username AS moderator_name,
-                   t.closed
-            FROM moderation_3.threads t
+                   t.closed, t.version
+            FROM moderation_4.threads t
             LEFT JOIN users_1.accounts m ON m.id = t.moderator
             WHERE t.torrent = %s
             """,
@@ -280,7 +303,7 @@ SELECT m.id, m.torrent, m.author, a.username AS author_name,
        coalesce(a.is_admin, false) AS author_is_admin,
        coalesce(a.is_moderator, false) AS author_is_moderator,
        m.body, m.is_system, m.status_change, m.created_at
-FROM moderation_3.messages m
+FROM moderation_4.messages m
 LEFT JOIN users_1.accounts a ON a.id = m.author
 """
 
@@ -298,7 +321,7 @@ def list_moderation_messages(
 
 def count_threads(conn: Connection, status: str) -> int:
     """How many uploads that were not withdrawn have this status."""
-    return _number(conn, "SELECT threads FROM moderation_3.statuses WHERE status = %s", [status])
+    return _number(conn, "SELECT threads FROM moderation_4.statuses WHERE status = %s", [status])
 
 
 def count_actions(conn: Connection, moderator: UUID, since: datetime) -> int:
@@ -306,7 +329,7 @@ def count_actions(conn: Connection, moderator: UUID, since: datetime) -> int:
     return _number(
         conn,
         """
-        SELECT count(*) FROM moderation_3.messages
+        SELECT count(*) FROM moderation_4.messages
         WHERE author = %s AND created_at >= %s AND by_moderator
         """,
         [moderator, since],
@@ -321,7 +344,7 @@ def list_recent_actions(conn: Connection, *, limit: int) -> list[ActionRow]:
             SELECT m.torrent, t.info_hash, t.name, m.author AS moderator,
                 a.username AS moderator_name, m.status_change AS status, m.created_at
             FROM (
-                SELECT * FROM moderation_3.messages WHERE by_moderator
+                SELECT * FROM moderation_4.messages WHERE by_moderator
                 ORDER BY position DESC LIMIT %s
             ) m
             LEFT JOIN torrents_3.torrents t ON t.id = m.torrent

@@ -49,11 +49,13 @@ _MESSAGE = AliasChoices("message", "reason")
 class ModerateTorrentBody(Body):
     """What the moderator says. `expectedStatus` is the status he saw on his page.
 
-    Where another moderator changed it meanwhile the answer is 409, saying who did what.
+    Where another moderator changed it meanwhile the answer is 409, saying who did what. So it is
+    where the torrent was edited since the `version` he saw in its thread, saying by whom.
     """
 
     message: Words = Field(default="", validation_alias=_MESSAGE)
     expected_status: ModerationStatus | None = None
+    version: int | None = Field(default=None, ge=1, lt=2**31)
 
 
 class ResetTorrentBody(Body):
@@ -97,9 +99,10 @@ class ModerationMessageReply(Reply):
 
 
 class ModerationThreadReply(Reply):
-    """Where the torrent stands, and the messages, oldest first."""
+    """Where the torrent stands, and the messages, oldest first. `version` rises with each edit."""
 
     status: str
+    version: int
     messages: list[ModerationMessageReply]
 
 
@@ -146,6 +149,7 @@ def approve_torrent(
             message_id=call.services.entropy.uuid(),
             message=said.message or None,
             seen=said.expected_status or row.status,  # type: ignore[arg-type]
+            version=said.version,
         ),
         row,
         categories,
@@ -169,6 +173,7 @@ def request_torrent_changes(
             message_id=call.services.entropy.uuid(),
             message=body.message,
             seen=body.expected_status or row.status,  # type: ignore[arg-type]
+            version=body.version,
         ),
         row,
         categories,
@@ -192,6 +197,7 @@ def reject_torrent(
             message_id=call.services.entropy.uuid(),
             message=body.message,
             seen=body.expected_status or row.status,  # type: ignore[arg-type]
+            version=body.version,
         ),
         row,
         categories,
@@ -233,7 +239,9 @@ def show_moderation_thread(
             raise TorrentNotFound()
         messages = list_moderation_messages(connection, row.id)
     return ModerationThreadReply(
-        status=thread.status, messages=[_message_reply(message) for message in messages]
+        status=thread.status,
+        version=thread.version,
+        messages=[_message_reply(message) for message in messages],
     )
 
 

@@ -19,7 +19,7 @@ def code_of(reply: Response) -> str:
 
 
 def decide(
-    caller: Browser, info_hash: str, decision: str, message: str = "Because.", **more: str
+    caller: Browser, info_hash: str, decision: str, message: str = "Because.", **more: str | int
 ) -> Response:
     return caller.post(
         f"/api/mod/torrents/{info_hash}/{decision}", json={"message": message, **more}
@@ -199,6 +199,26 @@ def test_a_decision_upon_an_old_page_is_a_conflict(api: Api, mona: Browser, alic
     assert reply.json()["data"]["moderator"]["username"] == "mona"
     assert reply.json()["data"]["status"] == "accepted"
     assert decide(mona, info_hash, "reject", expectedStatus="accepted").status_code == 200
+
+
+def test_a_decision_upon_what_was_edited_since_is_a_conflict(
+    api: Api, mona: Browser, alice: Browser
+) -> None:
+    info_hash = uploaded(alice)["infoHash"]
+    thread = f"/api/torrents/{info_hash}/moderation/messages"
+    assert mona.get(thread).json()["version"] == 1
+    edit = alice.patch(f"/api/torrents/{info_hash}", json={"description": "Other words."})
+    assert edit.json()["data"]["version"] == mona.get(thread).json()["version"] == 2
+    before = api.topics()
+    for decision in ("approve", "request-changes", "reject"):
+        reply = decide(mona, info_hash, decision, version=1)
+        assert (reply.status_code, code_of(reply)) == (409, "torrent_edited_meanwhile")
+        told = reply.json()["data"]
+        assert (told["editor"]["username"], told["version"]) == ("alice", 2)
+        assert decide(mona, info_hash, decision, version=0).status_code == 400
+    assert api.topics() == before
+    assert decide(mona, info_hash, "approve", version=2).status_code == 200
+    assert decide(mona, info_hash, "reject", version=2).status_code == 200
 
 
 def test_post_moderation_message_by_both_sides(mona: Browser, alice: Browser) -> None:

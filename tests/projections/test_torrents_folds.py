@@ -242,7 +242,7 @@ def test_words_read_as_they_may_be_read_now(
     envelope = msgspec.structs.replace(thread.envelope, fact=posted)
     with conn.transaction():
         cursor = engine.tuples(conn)
-        engine.use_schema(cursor, "moderation_3")
+        engine.use_schema(cursor, "moderation_4")
         fold(cursor, [msgspec.structs.replace(thread, envelope=envelope)])
     (message,) = list_moderation_messages(conn, torrent)
     assert message.body == body
