@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 from tests.kit.servers import Database, TestServers, flush, running_servers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Large files first, and after each two of them one of whole installations.
+
+    Those wait most: they would be awaited at the end, and side by side they hold each other up.
+    Files of one size keep the order of pytest-randomly.
+    """
+    sizes = Counter(item.path for item in items)
+    files = sorted(sizes, key=lambda path: -sizes[path])
+    others = [path for path in files if "e2e" not in path.parts]
+    place: dict[Path, float] = {path: float(at) for at, path in enumerate(others)}
+    whole = [path for path in files if "e2e" in path.parts]
+    place |= {path: 2 * at - 0.5 for at, path in enumerate(whole)}
+    items.sort(key=lambda item: place[item.path])
 
 
 @pytest.fixture(autouse=True)
