@@ -276,3 +276,24 @@ def test_last_seen_comes_from_the_vault_once_redis_forgot(
     shown = next(item for item in admin.get(PATH).json()["items"] if item["username"] == "alice")
     assert shown["lastIp"] == "203.0.113.77"
     assert shown["lastSeen"] > at
+
+
+def test_each_take_over_finds_members_far_behind_the_newest(
+    api: Api, admin: Browser, alice: Browser
+) -> None:
+    """As after an import, whose numbers are taken long before its facts are written."""
+    take_over(api)
+    missed = account_id(alice)
+    with api.services.reads.connection() as conn:
+        conn.execute("DELETE FROM member_directory_2.members WHERE account = %s", [missed])
+        conn.execute(
+            "UPDATE member_directory_2.members SET number = 100000 WHERE account = %s",
+            [account_id(admin)],
+        )
+    take_over(api)
+    with api.services.reads.connection() as conn:
+        found = conn.execute(
+            "SELECT count(*) AS found FROM member_directory_2.members WHERE account = %s", [missed]
+        ).fetchone()
+    assert found is not None
+    assert next(iter(found.values() if isinstance(found, dict) else found)) == 1

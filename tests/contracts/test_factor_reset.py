@@ -8,8 +8,10 @@ import pytest
 
 from application.factor_reset import ResetFactors
 from application.factors import DEVICE_KIND, load_factors
+from application.password_resets import ResetPassword
 from application.security_keys import KEY_KIND
 from application.totp import TOTP_KIND
+from domain.factors import DeviceDistrusted
 from domain.users import AccountNotFound
 from tests.contracts.test_security_keys import FIRST, register
 from tests.kit.accounts import account_id
@@ -78,3 +80,22 @@ def test_a_member_may_set_up_factors_again_after_a_reset(api: Api, alice: Browse
 def test_nobody_is_no_member(api: Api, admin: Browser) -> None:
     with pytest.raises(AccountNotFound):
         api.dispatch(ResetFactors(account=uuid4(), reason="x"))
+
+
+def test_a_new_password_by_the_operator_ends_trust_and_is_no_members_doing(
+    api: Api, alice: Browser
+) -> None:
+    app, other = enabled(api, alice), api.browser()
+    assert other.log_in("alice").json()["requires2FA"] is True
+    trusting = {"code": app.code(), "trust_device": True}
+    assert other.post("/api/auth/2fa/verify-totp", json=trusting).status_code == 200
+    account, before = account_id(alice), len(api.topics())
+    assert len(load_factors(api.log, account).devices) == 1
+    api.dispatch(ResetPassword(account=account, salt="00" * 16, verifier="00" * 32))
+    told = [each.envelope for each in api.log.read(before, 100)[0]]
+    (ended,) = [each for each in told if each.fact.TOPIC == DeviceDistrusted.TOPIC]
+    assert ended.meta.actor is None
+    assert getattr(ended.fact, "reason") == "password reset"  # noqa: B009 (of that fact alone)
+    assert {each.meta.actor for each in told} == {None}
+    assert load_factors(api.log, account).devices == {}
+    assert api.log.vault_list(DEVICE_KIND, account) == {}
