@@ -17,7 +17,7 @@ import redis
 
 from ops.failures import OperatorError
 from ops.listening import check_ports
-from ops.migrations.server import log_facts, newest_head_at, postgres_facts
+from ops.migrations.server import log_facts, newest_head_at, postgres_facts, trigram_facts
 from ops.run_state import Urls, read_run_state
 from ops.server_checks import (
     postgres_fault,
@@ -25,6 +25,7 @@ from ops.server_checks import (
     probe_client,
     redis_fault,
     redis_place,
+    search_fault,
     weak_settings,
 )
 from ops.settings import Settings
@@ -72,6 +73,7 @@ def examine(settings: Settings, urls: Urls) -> Iterator[Finding]:
     yield from examine_disk(data_dir)
     yield from examine_ports(settings)
     yield from examine_postgres(urls)
+    yield from examine_search(urls)
     yield from examine_log(urls)
     yield from examine_setup(settings, urls)
     yield from examine_ledger(urls, datetime.now(UTC))
@@ -160,6 +162,20 @@ def examine_postgres(urls: Urls) -> Iterator[Finding]:
             )
     yield _clock("PostgreSQL", facts.clock)
     yield from _signed_ahead(urls)
+
+
+def examine_search(urls: Urls) -> Iterator[Finding]:
+    """The extension searches need, and that it takes Cyrillic letters for letters."""
+    try:
+        facts = trigram_facts(urls.app_url)
+    except psycopg.Error:
+        # Said already: the server does not answer, or refuses the login.
+        return
+    fault, advice = search_fault(facts)
+    if fault:
+        yield Finding(Level.WARN if facts.available else Level.FAIL, "search", fault, advice)
+    elif facts.knows_letters:
+        yield Finding(Level.OK, "search", "words in every writing are found by an index")
 
 
 def examine_log(urls: Urls) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ops.failures import ServerUnfit, ServerUnreachable
-from ops.migrations.server import PostgresFacts, postgres_facts
+from ops.migrations.server import PostgresFacts, TrigramFacts, postgres_facts
 
 POSTGRES_OLDEST = 16
 REDIS_OLDEST = (7, 2)
@@ -51,6 +51,23 @@ def postgres_fault(facts: PostgresFacts) -> str | None:
     if facts.encoding != "UTF8":
         return f"the database's encoding is {facts.encoding}, UTF8 is needed"
     return None
+
+
+def search_fault(facts: TrigramFacts) -> tuple[str, str]:
+    """Why searches cannot be, or are slow, and what to do; both empty where all is well."""
+    if not facts.available:
+        return (
+            "this PostgreSQL has no extension pg_trgm, which searches need",
+            "install its package of additional modules (postgresql-contrib)",
+        )
+    if facts.knows_letters is False:
+        fault = (
+            f"the database's LC_CTYPE is {facts.ctype}, where pg_trgm knows no letters but a to z: "
+            "each search for a word in another writing reads all names"
+        )
+        statement = "CREATE DATABASE trackarr TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'"
+        return fault, f"move the data to a database made with: {statement}"
+    return "", ""
 
 
 def check_redis(url: str, *, allow_weak: bool) -> list[str]:

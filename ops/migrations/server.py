@@ -44,6 +44,19 @@ class LogFacts:
     begun: bool
 
 
+@dataclass(frozen=True)
+class TrigramFacts:
+    """The extension `pg_trgm`: whether the server has it, and whether it knows other letters.
+
+    `knows_letters` is None until it is installed in the database; where it is false, words
+    without Latin letters have no trigrams. `ctype` is what the database takes for letters.
+    """
+
+    available: bool
+    ctype: str
+    knows_letters: bool | None
+
+
 _FACTS = """
 SELECT current_setting('server_version_num')::int / 10000 AS version,
        current_setting('server_encoding') AS encoding,
@@ -62,6 +75,13 @@ SELECT coalesce((SELECT max(version) FROM log.migrations), 0) AS migrated_to,
        OR pg_has_role((SELECT relowner FROM pg_class WHERE oid = 'log.events'::regclass), 'USAGE')
        AS rewritable,
        EXISTS (SELECT FROM log.events) AS begun
+"""
+
+_TRIGRAMS = """
+SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm'),
+       (SELECT nspname::text FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace
+        WHERE extname = 'pg_trgm'),
+       (SELECT datctype::text FROM pg_database WHERE datname = current_database())
 """
 
 
@@ -87,6 +107,20 @@ def log_facts(url: str) -> LogFacts | None:
         if there is None or not there[0]:
             return None
         return cursor.execute(_LOG_FACTS, {"newest": migrations()[-1].version}).fetchone()
+
+
+def trigram_facts(url: str) -> TrigramFacts:
+    """What searches of names by parts of words rest upon; raises psycopg's OperationalError."""
+    with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
+        row = connection.execute(_TRIGRAMS).fetchone()
+        if row is None:
+            raise psycopg.OperationalError("the server did not describe itself")
+        available, schema, ctype = row
+        if schema is None:
+            return TrigramFacts(available=available, ctype=ctype, knows_letters=None)
+        query = sql.SQL("SELECT cardinality({}.show_trgm('ш')) > 0").format(sql.Identifier(schema))
+        knows = connection.execute(query).fetchone()
+    return TrigramFacts(available=True, ctype=ctype, knows_letters=bool(knows and knows[0]))
 
 
 def newest_head_at(url: str) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from ops import doctor
 from ops.doctor import (
@@ -21,9 +24,11 @@ from ops.doctor import (
     examine_log,
     examine_postgres,
     examine_redis,
+    examine_search,
     examine_setup,
     report,
 )
+from ops.migrations.server import TrigramFacts
 from ops.run_state import Urls
 from ops.settings import load_settings
 from ops.setup_code import setup_code
@@ -77,6 +82,45 @@ def test_a_migrated_and_protected_log_is_fine(database: Database) -> None:
 def test_a_log_its_login_could_rewrite_warns(database: Database) -> None:
     as_owner = Urls(database.owner_url, database.owner_url, "unused")
     assert worst(examine_log(as_owner)) is Level.WARN
+
+
+def test_an_index_of_words_in_every_writing_is_fine(database: Database) -> None:
+    (found,) = examine_search(urls_of(database))
+    assert found.level is Level.OK
+
+
+def test_a_database_that_knows_latin_letters_alone_warns(empty_database_url: str) -> None:
+    """As `initdb` without a locale makes it: searches would be right, and slow."""
+    name = f"latin_{secrets.token_hex(8)}"
+    latin = make_conninfo(empty_database_url, dbname=name)
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        conn.execute(
+            sql.SQL(
+                "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc"
+                " LOCALE 'C'"
+            ).format(sql.Identifier(name))
+        )
+        try:
+            urls = Urls(latin, latin, "unused")
+            assert list(examine_search(urls)) == []
+            with psycopg.connect(latin, autocommit=True) as inside:
+                inside.execute("CREATE SCHEMA words")
+                inside.execute("CREATE EXTENSION pg_trgm WITH SCHEMA words")
+            (found,) = examine_search(urls)
+        finally:
+            conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    assert found.level is Level.WARN
+    assert "LC_CTYPE is C," in found.text
+    assert "LOCALE 'C.UTF-8'" in found.advice
+
+
+def test_a_server_without_the_extension_of_searches_fails(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = TrigramFacts(available=False, ctype="C.UTF-8", knows_letters=None)
+    monkeypatch.setattr(doctor, "trigram_facts", lambda url: lacking)
+    (found,) = examine_search(urls_of(database))
+    assert (found.level, "pg_trgm" in found.text) == (Level.FAIL, True)
 
 
 def test_an_empty_database_wants_a_migration(empty_database_url: str) -> None:
