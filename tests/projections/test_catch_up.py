@@ -90,16 +90,34 @@ def test_it_goes_without_one_that_never_comes_free(
     write(log, story(50))
     for projection in (Jars(), Shelf()):
         engine.install(conn, projection)
-    with psycopg.connect(app_url) as worker:
-        worker.execute("SELECT last FROM jars_1.position FOR UPDATE")
+    with psycopg.connect(app_url, autocommit=True) as worker:
+        held = "BEGIN; SELECT last FROM jars_1.position FOR UPDATE"
+        worker.execute(held)
+        told: list[str] = []
+
+        def waiting(name: str) -> None:
+            told.append(name)
+            if len(told) == 1:
+                # It moves once, and then no more.
+                worker.execute("COMMIT")
+                engine.step(worker, log, Jars(), limit=10)
+                worker.execute(held)
+            assert len(told) < 50, "nobody waits for ever"
+
         connect = partial(psycopg.connect, app_url, autocommit=True)
         ended = catch_up(
-            connect, log, (Jars(), Shelf()), report=lambda *_: None, limit=20, patience=0.3
+            connect,
+            log,
+            (Jars(), Shelf()),
+            report=lambda *_: None,
+            waiting=waiting,
+            limit=20,
+            patience=0.3,
         )
     assert ended == {"jars": engine.BUSY, "shelf": IDLE}
     standings = engine.standings(conn, log.head(), (Jars(), Shelf()))
     assert {name: standing.position for name, standing in standings.items()} == {
-        "jars": 0,
+        "jars": 10,
         "shelf": log.head(),
     }
 
