@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ops.failures import ServerUnfit, ServerUnreachable
-from ops.migrations.server import PostgresFacts, TrigramFacts, postgres_facts
+from ops.migrations.server import GOOD_DATABASE, PostgresFacts, TrigramFacts, postgres_facts
 
 POSTGRES_OLDEST = 16
 REDIS_OLDEST = (7, 2)
@@ -65,8 +65,7 @@ def search_fault(facts: TrigramFacts) -> tuple[str, str]:
             f"the database's LC_CTYPE is {facts.ctype}, where pg_trgm knows no letters but a to z: "
             "each search for a word in another writing reads all names"
         )
-        statement = "CREATE DATABASE trackarr TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'"
-        return fault, f"move the data to a database made with: {statement}"
+        return fault, f"move the data to a database made with: {GOOD_DATABASE}"
     return "", ""
 
 

@@ -13,6 +13,8 @@ from psycopg.rows import class_row
 from ops.migrations.migrate import migrations
 
 CONNECT_SECONDS = 5
+GOOD_DATABASE = "CREATE DATABASE trackarr TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'"
+"""How an administrator makes a database that knows the letters of every writing."""
 
 
 @dataclass(frozen=True)
