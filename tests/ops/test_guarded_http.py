@@ -72,10 +72,7 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[guarded_http.GuardedPro
 
 @contextmanager
 def serving(app: Any = application, *, kept: int = 0, **guards: Any) -> Iterator[int]:
-    """The port of a server with our protocol and configuration.
-
-    The kernel takes `kept` bytes in advance for a client who does not read; 0 for as it likes.
-    """
+    """The port of a server of ours, whose kernel keeps `kept` bytes ahead; 0 for as it likes."""
     values = {"limits": BodyLimits(100_000), "at_once": 10, "patience": 0.4, **guards}
     server = uvicorn.Server(_config(RequestGuards(app, **values)))
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -107,11 +104,9 @@ def connect(port: int) -> socket.socket:
 def rest_of(connection: socket.socket) -> bytes:
     """Everything until the server closes."""
     received = b""
-    try:
+    with suppress(ConnectionResetError):
         while piece := connection.recv(65_536):
             received += piece
-    except ConnectionResetError:
-        pass
     return received
 
 
@@ -272,6 +267,7 @@ def test_who_does_not_read_keeps_neither_place_nor_connection(
         deaf.connect(("127.0.0.1", port))
         deaf.sendall(sent)
         time.sleep(1.2)
+        monkeypatch.undo()
         with connect(port) as fair:
             fair.sendall(GET + b"Connection: close\r\n\r\n")
             answer = rest_of(fair)
@@ -348,19 +344,18 @@ def test_heads_without_end_behind_an_answer_are_cut(
         greedy.sendall(b"GET %s HTTP/1.1\r\nHost: t\r\n\r\n" % path)
         time.sleep(0.2)
         began = time.monotonic()
-        most_waiting = most_lines = 0
+        waiting, lines = [0], [0]
 
         def look() -> None:
-            nonlocal most_waiting, most_lines
-            most_waiting = max(most_waiting, len(connections[0].pipeline))
-            most_lines = max(most_lines, len(connections[0].headers or ()))
+            waiting.append(len(connections[0].pipeline))
+            lines.append(len(connections[0].headers or ()))
 
         greedy.sendall(begin)
         assert not takes_all(greedy, more, look)
         # While the first answer is still being made, and with little taken in.
         assert time.monotonic() - began < 2.5
-        assert most_waiting <= guarded_http.PIPELINED
-        assert most_lines < 100_000
+        assert max(waiting) <= guarded_http.PIPELINED
+        assert max(lines) < 100_000
         with connect(port) as fair:
             fair.sendall(GET + b"Connection: close\r\n\r\n")
             assert status_of(rest_of(fair)) == 200
