@@ -222,7 +222,7 @@ def test_a_repeated_request_gives_the_first_answer(alice: Browser, bob: Browser)
 def test_list_own_reports_by_status_and_page(
     api: Api, alice: Browser, bob: Browser, mona: Browser
 ) -> None:
-    targets = [account_id(bob), account_id(mona), account_id(member(api, "carl"))]
+    targets = [account_id(bob), account_id(member(api, "dora")), account_id(member(api, "carl"))]
     first, second, third = (filed(alice, "user", target) for target in targets)
     assert decide(mona, first, "resolved", resolution=" Thanks. ").status_code == 200
     assert decide(mona, second, "dismissed").status_code == 200

@@ -211,8 +211,8 @@ def test_hostile_bytes_are_refused_within_a_second(name: str) -> None:
 def test_a_hybrid_of_20000_files_and_pads_is_read_within_a_second() -> None:
     content = many_files_hybrid(20_000)
     metainfo = read_metainfo(content)
-    # A slow machine may take longer, if only in proportion to the files.
-    assert seconds(content) < max(A_SECOND, 6 * seconds(many_files_hybrid(5_000)))
+    # A slow machine may take longer, if about in proportion to the files: the square is sixteen.
+    assert seconds(content) < max(A_SECOND, 10 * seconds(many_files_hybrid(5_000)))
     assert (metainfo.kind, metainfo.file_count) == ("hybrid", 20_000)
 
 
