@@ -147,21 +147,19 @@ def test_a_torrent_deleted_while_members_download_it_breaks_nothing(
     readers = [member(api, name) for name in ("bob", "carol", "dave")]
     assert readers[0].post(f"{path}/favorite").status_code == 200
     assert readers[0].post(f"{path}/comments", json={"content": "Good."}).status_code == 201
+    # All have a file before it goes, and go on asking.
     ready = threading.Barrier(len(readers) + 1)
 
     def read(browser: Browser) -> list[Any]:
-        ready.wait(10)
-        replies = []
+        replies = [browser.get(f"{path}/download")]
+        ready.wait(30)
         deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
+        while replies[-1].status_code != 404 and time.monotonic() < deadline:
             replies.append(browser.get(f"{path}/download"))
-            if replies[-1].status_code == 404:
-                break
         return replies
 
     def delete() -> Any:
-        ready.wait(10)
-        time.sleep(0.1)
+        ready.wait(30)
         return alice.delete(path)
 
     with ThreadPoolExecutor(len(readers) + 1) as pool:
