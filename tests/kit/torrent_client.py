@@ -94,7 +94,19 @@ class TorrentClient:
 
     def wait_for_reply(self, *, more_than: int = 0) -> None:
         """Wait until the tracker answered more than `more_than` announces."""
-        self.wait(lambda: len(self.replies) > more_than, what="an announce reply")
+        seen = len(self.tracker_errors)
+
+        def replied() -> bool:
+            # Refused when it came before the tracker knew of the torrent, it would wait longer than
+            # a test does; a user would ask again.
+            nonlocal seen
+            if len(self.tracker_errors) > seen:
+                seen = len(self.tracker_errors)
+                time.sleep(0.5)
+                self._handle.force_reannounce()
+            return len(self.replies) > more_than
+
+        self.wait(replied, what="an announce reply")
 
     def stop(self) -> tuple[int, int]:
         """Pause, wait until the tracker took `stopped`; the payload bytes sent and received."""
