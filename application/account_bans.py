@@ -50,7 +50,8 @@ def record_ban_account(
 ) -> users.Account:
     """Add the ban and the end of his sessions to what `unit` saves; who he is, and was before.
 
-    Without `replaces` nothing is added where a ban in force ends no sooner. Raises `AccountNotFound` and the refusals of `ban_account`.
+    Without `replaces` nothing is added where a ban in force ends no sooner. Raises
+    `AccountNotFound` and the refusals of `ban_account`.
     """
     account = unit.find(account_id, users.evolve)
     if account is None:

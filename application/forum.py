@@ -13,7 +13,6 @@ from application.markup import clean_markup, require_showable
 from application.moderation import is_staff
 from domain import forum, forum_posts, forum_topics, users
 from domain.forum_posts import ForumPost
-from domain.forum_topics import ForumTopic
 
 
 class StartForumTopic(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +150,7 @@ def handle_start_forum_topic(unit: Unit, command: StartForumTopic) -> StartedFor
 
 def handle_pin_forum_topic(unit: Unit, command: PinForumTopic) -> ForumTopicState:
     """Pin or unpin it. Raises `ForumTopicNotFound`."""
-    topic = _load_topic(unit, command.topic)
+    topic = unit.find(command.topic, forum_topics.evolve)
     facts = forum_topics.pin_forum_topic(topic, moderator=unit.actor.account, pinned=command.pinned)
     topic = forum_topics.require_present(topic)
     unit.record(topic.id, topic.version, facts)
@@ -160,7 +159,7 @@ def handle_pin_forum_topic(unit: Unit, command: PinForumTopic) -> ForumTopicStat
 
 def handle_lock_forum_topic(unit: Unit, command: LockForumTopic) -> ForumTopicState:
     """Lock or unlock it. Raises `ForumTopicNotFound`."""
-    topic = _load_topic(unit, command.topic)
+    topic = unit.find(command.topic, forum_topics.evolve)
     facts = forum_topics.lock_forum_topic(
         topic, moderator=unit.actor.account, locked=command.locked
     )
@@ -171,7 +170,7 @@ def handle_lock_forum_topic(unit: Unit, command: LockForumTopic) -> ForumTopicSt
 
 def handle_delete_forum_topic(unit: Unit, command: DeleteForumTopic) -> None:
     """Delete it. Raises `ForumTopicNotFound`, `ForumTopicNotYours`."""
-    topic = _load_topic(unit, command.topic)
+    topic = unit.find(command.topic, forum_topics.evolve)
     facts = forum_topics.delete_forum_topic(
         topic, actor=unit.actor.account, is_staff=is_staff(unit.actor)
     )
@@ -184,7 +183,7 @@ def handle_write_forum_post(unit: Unit, command: WriteForumPost) -> WrittenForum
     """
     author = unit.actor
     facts = forum_posts.write_forum_post(
-        _load_topic(unit, command.topic),
+        unit.find(command.topic, forum_topics.evolve),
         author=author.account,
         content=command.content,
         is_staff=is_staff(author),
@@ -206,11 +205,11 @@ def handle_edit_forum_post(unit: Unit, command: EditForumPost) -> EditedForumPos
     """Edit it. Raises `ForumPostNotFound`, `ForumPostNotYours`, `ForumTopicIsLocked`,
     `ForumPostEditedMeanwhile`, `ForumPostInvalid`, `NothingToShow`, `TooManyTags`, `TangledTags`.
     """
-    post = _load_post(unit, command.post)
+    post = unit.find(command.post, forum_posts.evolve)
     try:
         facts = forum_posts.edit_forum_post(
             post,
-            _load_topic(unit, post.topic) if post else None,
+            unit.find(post.topic, forum_topics.evolve) if post else None,
             actor=unit.actor.account,
             is_staff=is_staff(unit.actor),
             content=command.content,
@@ -236,8 +235,8 @@ def handle_delete_forum_post(unit: Unit, command: DeleteForumPost) -> DeletedFor
     """Delete it, or its topic where it is the first. Raises `ForumPostNotFound`,
     `ForumPostNotYours`.
     """
-    post = _load_post(unit, command.post)
-    topic = _load_topic(unit, post.topic) if post else None
+    post = unit.find(command.post, forum_posts.evolve)
+    topic = unit.find(post.topic, forum_topics.evolve) if post else None
     who, staff = unit.actor.account, is_staff(unit.actor)
     facts = forum_posts.delete_forum_post(post, topic, actor=who, is_staff=staff)
     if post is None or topic is None:
@@ -249,14 +248,6 @@ def handle_delete_forum_post(unit: Unit, command: DeleteForumPost) -> DeletedFor
     else:
         unit.record(post.id, post.version, facts)
     return DeletedForumPost(topic=topic.id, topic_deleted=first)
-
-
-def _load_topic(unit: Unit, topic: UUID) -> ForumTopic | None:
-    return unit.find(topic, forum_topics.evolve)
-
-
-def _load_post(unit: Unit, post: UUID) -> ForumPost | None:
-    return unit.find(post, forum_posts.evolve)
 
 
 def _told_by_whom(

@@ -23,6 +23,7 @@ from domain import (
     torrents,
     users,
 )
+from domain.account_bans import later_end
 from domain.reports import BanDuration, Report, TargetType, Verdict
 
 
@@ -167,9 +168,9 @@ def _record_ban(
     reason = reports.ban_reason(report, reason=command.ban_reason, resolution=command.resolution)
     account = record_ban_account(unit, report.target, reason=reason, until=until, replaces=False)
     before = account.ban
-    if before is not None and before.holds(unit.at) and until is not None:
+    if before is not None and before.holds(unit.at):
         # A second report never lets a member in sooner than the first decision said.
-        until = None if before.until is None else max(before.until, until)
+        until = later_end(before.until, until)
     return report.target, until
 
 

@@ -70,13 +70,19 @@ def load_tag(unit: Unit, slug: str) -> tags.Tag:
 
 
 def tags_left(unit: Unit, torrent: Torrent) -> tuple[str, ...]:
-    """The torrent's tags but for those removed since it was last said to bear them."""
-    since = dict(torrent.tagged)
-    return tuple(
-        name
-        for name in torrent.details.tags
-        if load_tag(unit, slug := slugify(name)).stays_on(since[slug])
-    )
+    """The torrent's tags but for those removed since it was last said to bear them.
+
+    What is saved rests upon that: one removed before it is makes the command decide again, or an
+    edit would bring the tag back.
+    """
+    since, left = dict(torrent.tagged), []
+    for name in torrent.details.tags:
+        slug = slugify(name)
+        tag = load_tag(unit, slug)
+        unit.rest_on(tags.tag_id(slug), tag.version)
+        if tag.stays_on(since[slug]):
+            left.append(name)
+    return tuple(left)
 
 
 HANDLERS: dict[type, Handler] = {CreateTag: handle_create_tag, RemoveTag: handle_remove_tag}

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from application.bus import Handler, Unit
 from application.moderation import is_staff
-from application.tags import load_tag, tags_left
+from application.tags import tags_left
 from application.taxonomy import load_category
 from application.upload_rules import (
     bypasses_rules,
@@ -23,8 +23,6 @@ from application.upload_rules import (
 from application.uploads import CategoryUnknown, bypass_of
 from domain import moderation, taxonomy, torrents, upload_rules
 from domain.media_ids import MediaIds
-from domain.tags import tag_id
-from domain.taxonomy import slugify
 from domain.torrents import Torrent, TorrentDetails
 
 
@@ -142,14 +140,8 @@ def _open(unit: Unit, torrent: UUID) -> tuple[Torrent, moderation.ModerationThre
 
 
 def _open_for_edit(unit: Unit, torrent: UUID) -> tuple[Torrent, moderation.ModerationThread]:
-    """As `_open`, the torrent without the tags that were removed: so it says by now.
-
-    A tag removed before the edit is saved makes it decide again, or the edit would bring it back.
-    """
+    """As `_open`, the torrent without the tags that were removed: so it says by now."""
     found, thread = _open(unit, torrent)
-    for name in found.details.tags:
-        slug = slugify(name)
-        unit.rest_on(tag_id(slug), load_tag(unit, slug).version)
     left = msgspec.structs.replace(found.details, tags=tags_left(unit, found))
     return msgspec.structs.replace(found, details=left), thread
 

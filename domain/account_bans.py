@@ -111,7 +111,7 @@ def ban_account(
     if Permission.CAN_MODERATE in permissions and not is_administrator:
         raise ModeratorBan()
     _require_rank(current, is_administrator=is_administrator)
-    if not replaces and current is not None and _outlasts(current, until):
+    if not replaces and current is not None and later_end(current.until, until) == current.until:
         return []
     return [
         AccountBanned(
@@ -133,8 +133,9 @@ def end_ban(current: Ban | None, at: datetime) -> list[Fact]:
     return [AccountUnbanned(expired=True)]
 
 
-def _outlasts(ban: Ban, until: datetime | None) -> bool:
-    return ban.until is None or (until is not None and ban.until >= until)
+def later_end(one: datetime | None, other: datetime | None) -> datetime | None:
+    """The later of two ends of a ban; None is no end, and later than all."""
+    return None if one is None or other is None else max(one, other)
 
 
 def _require_rank(current: Ban | None, *, is_administrator: bool) -> None:

@@ -62,8 +62,8 @@ CREATE INDEX ON search_names USING gin (short) WITH (fastupdate = off);
 # tables of the Python used.
 _FIGURES: Final = "torrents_3.figures"
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended({}, 4714))"
-_ATTEMPTS: Final = 30
 # Both writers take this lock first, as each writes many rows of the same table.
+_ATTEMPTS: Final = 30
 
 
 def comments_of(run: Sequence[Recorded]) -> Counter[UUID]:

@@ -32,6 +32,10 @@ from tests.kit.torrents import torrent_file, upload
 NOBODY = "f" * 40
 
 
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
 def sibling(
     browser: Browser, source: str, *, by: Browser | None = None, name: str = "Walden", **fields: Any
 ) -> str:
@@ -266,9 +270,6 @@ def test_sums_of_a_torrent_are_made_once_for_all_who_ask_at_once() -> None:
         time.sleep(0.3)
         return FIGURES
 
-    def now() -> datetime:
-        return datetime.now(UTC)
-
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(cache.find, torrent, now, make)
         assert begun.wait(5)
@@ -288,9 +289,6 @@ def test_who_waits_too_long_for_sums_is_told_so(monkeypatch: pytest.MonkeyPatch)
         begun.set()
         assert done.wait(5)
         return FIGURES
-
-    def now() -> datetime:
-        return datetime.now(UTC)
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(cache.find, torrent, now, make)

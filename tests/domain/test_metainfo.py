@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 from hashlib import sha256
 
 import pytest
@@ -21,6 +20,7 @@ from domain.metainfo import (
     stored_values,
 )
 from tests.kit.corpus import ACCEPTED, FOLDER, REFUSED, Sample, sample
+from tests.kit.processor_time import least_seconds
 
 FAULTS = {
     "missing_piece_len.torrent": "piece_length_invalid",
@@ -131,15 +131,13 @@ A_SECOND = 1.0 if sys.gettrace() is None else 10.0
 
 
 def seconds(content: bytes) -> float:
-    """Processor time of reading; up to three tries, other programs share this machine."""
-    for _ in range(3):
-        start = time.process_time()
+    """Processor time of reading."""
+
+    def read() -> None:
         with contextlib.suppress(MetainfoRefused):
             read_metainfo(content)
-        taken = time.process_time() - start
-        if taken < A_SECOND:
-            break
-    return taken
+
+    return least_seconds(read, A_SECOND)
 
 
 def text(raw: bytes) -> bytes:
