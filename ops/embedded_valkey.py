@@ -12,6 +12,7 @@ from typing import IO
 from urllib.parse import quote
 
 from ops.failures import ServerDidNotStart
+from ops.scheduling import SHORT_SLICE, take_slices
 from ops.server_process import end_orphans, spawn, wait_until_answers
 
 STOP_LIMIT_SECONDS = 60.0
@@ -49,6 +50,8 @@ class EmbeddedValkey:
             *("--no-appendfsync-on-rewrite", "no", "--maxmemory-policy", "noeviction"),
         ]
         self.process = spawn(args, log)
+        # Each announce waits for it, and what it does for one takes some microseconds.
+        take_slices(SHORT_SLICE, self.process.pid)
         wait_until_answers(self.process, self._answers, "Valkey", log_path)
 
     def stop(self) -> None:

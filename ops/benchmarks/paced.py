@@ -15,6 +15,8 @@ from ops.benchmarks.stage import Stage
 Say = Callable[[str], None]
 IN_FLIGHT = 1024
 """Enough that a stall delays requests instead of leaving them out."""
+SETTLING = 3
+"""So many times as long as a run lasts, the load goes on before anything is measured."""
 SECOND_MINUTE = 2
 
 
@@ -28,6 +30,9 @@ def measure_latency(
     # What came before is not part of a steady load.
     await_folded(stage)
     half = replace(load, seconds=seconds, rate=max(1.0, saturation / 2), in_flight=IN_FLIGHT)
+    # Nor are the rows and pages it left, which are written for a while yet.
+    say(f"half of saturation, {name}, to begin with")
+    found.append(stage.run(replace(half, seconds=SETTLING * seconds)))
     turns: list[Measured] = []
     for run in range(runs):
         say(f"half of saturation, {name}, run {run + 1} of {runs}")

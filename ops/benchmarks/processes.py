@@ -47,18 +47,6 @@ def pinned_to(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def place(pids: Sequence[int], allowed: set[int]) -> None:
-    """Keep processes that run, with all their threads and descendants, on these cores."""
-    for pid in pids:
-        with suppress(psutil.NoSuchProcess):
-            root = psutil.Process(pid)
-            for process in (root, *root.children(recursive=True)):
-                with suppress(psutil.NoSuchProcess):
-                    for thread in process.threads():
-                        with suppress(ProcessLookupError):
-                            os.sched_setaffinity(thread.id, allowed)
-
-
 class Started:
     """A running process of ours; `log` is where its output goes."""
 

@@ -15,7 +15,7 @@ from ops.benchmarks.fixture import write_fixture
 from ops.benchmarks.ground import open_folder
 from ops.benchmarks.installed import free_ports, neutral
 from ops.benchmarks.load import Generators, Load, Measured
-from ops.benchmarks.processes import Started, cores, cpu_seconds, pinned_to, place, start_own
+from ops.benchmarks.processes import Started, cores, cpu_seconds, pinned_to, start_own
 from ops.container.foundation import foundation
 from ops.embedded import EmbeddedServers
 from ops.run_state import Urls, settings_at
@@ -81,20 +81,6 @@ class Stage:
     def resume_worker(self) -> None:
         if self._worker is not None:
             self._worker.signal(signal.SIGCONT)
-
-    @contextmanager
-    def background_on_both_cores(self) -> Iterator[None]:
-        """Let worker and PostgreSQL run where there is room, as they do outside a benchmark.
-
-        They give way to the tracker there; their place beside Valkey and the load is made anew
-        at the end.
-        """
-        background = [self.worker_pid, self._servers.pids["postgres"]]
-        place(background, {self.core, self.other_core})
-        try:
-            yield
-        finally:
-            place(background, {self.other_core})
 
     def stop_worker(self) -> None:
         if self._worker is not None:

@@ -188,11 +188,9 @@ def _folded_rows(stage: Stage, wanted: Sequence[str], scale: Scale, say: Say) ->
     ):
         if name in wanted:
             seconds = 2 * scale.seconds
-            with stage.background_on_both_cores():
-                row = measure_latency(
-                    stage, load, name=words, runs=scale.runs, seconds=seconds, say=say
-                )
-            yield row
+            yield measure_latency(
+                stage, load, name=words, runs=scale.runs, seconds=seconds, say=say
+            )
 
 
 def _swarm_rows(wanted: Sequence[str], scale: Scale, say: Say) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from ops.keyring_file import KeyringFile
 from ops.listening import open_announce_listeners, open_shard_link, open_udp_sockets
 from ops.readiness import announce_prepared, announce_ready
 from ops.run_state import secret_value
+from ops.scheduling import SHORT_SLICE, take_slices
 from ops.settings import Settings
 from tracker.forwarding import ShardPlace
 from tracker.http_server import HttpLimits
@@ -50,6 +51,7 @@ def run(settings: Settings) -> None:
         ),
     )
     service = TrackerService(config, sockets, udp_sockets, log=_log, links=links)
+    take_slices(SHORT_SLICE)
     try:
         service.run(stop, announce_ready, announce_prepared)
     finally:

@@ -19,7 +19,7 @@ from ops.container.credit import credit_policies
 from ops.container.foundation import Foundation, access_publisher, foundation
 from ops.container.process import database_url, redis_url, stop_on_signals
 from ops.readiness import announce_ready
-from ops.scheduling import give_way, let_backend_give_way
+from ops.scheduling import give_way, let_backend_give_way, let_session_give_way
 from ops.settings import Settings
 from ops.system import system_clock
 from projections.address_hashes import AddressHasher
@@ -33,6 +33,7 @@ STOP_SECONDS = 15.0
 def run(settings: Settings) -> None:
     """Work until a stop signal. A loop that ends by itself ends the process, to be started anew."""
     stop = stop_on_signals()
+    let_session_give_way()
     with foundation(settings, name="worker") as base:
         jobs = Worker(broker := make_broker(redis_url(settings)), worker_threads=JOB_THREADS)
         projections = ProjectionWorker(base.reads, base.log, ALL)

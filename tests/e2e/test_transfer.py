@@ -137,7 +137,11 @@ def test_crediting_gives_way_to_answers(site: Site) -> None:
         ).fetchall()
         assert os.getpriority(os.PRIO_PROCESS, conn.info.backend_pid) < NICENESS
     assert [os.getpriority(os.PRIO_PROCESS, pid) for (pid,) in rows] == [NICENESS]
-    threads = Path("/proc", str(state["pids"]["worker"]), "task")
+    worker = Path("/proc", str(state["pids"]["worker"]))
+    threads = worker / "task"
     shares = [os.getpriority(os.PRIO_PROCESS, int(thread.name)) for thread in threads.iterdir()]
     assert NICENESS in shares
     assert min(shares) < NICENESS
+    group = worker / "autogroup"
+    if group.exists():
+        assert f"nice {NICENESS}" in group.read_text()
