@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, Generic, TypeVar, get_type_hints
 from uuid import UUID
@@ -100,6 +100,14 @@ class Unit:
 
     def load(self, originator_id: UUID, evolve: Evolve[S]) -> S | None:
         return self.log.load(originator_id, evolve)
+
+    def newest(self, originator_id: UUID) -> Envelope | None:
+        """An aggregate's last fact: all there is to know where each fact says everything."""
+        return self.log.newest(originator_id)
+
+    def existing(self, originators: Iterable[UUID]) -> Set[UUID]:
+        """Those of these aggregates that are in the log: for many, where most are not."""
+        return self.log.existing(originators)
 
     def find(self, asked: UUID, evolve: Evolve[S]) -> S | None:
         """The aggregate a caller's id means; None also where the id is another kind of thing's."""

@@ -13,7 +13,7 @@ from application.bus import Handler, Unit
 from application.import_lines import ImportLineInvalid, TorrentFiles
 from application.password_proofs import ITERATIONS, VERIFIER_ID, VERIFIER_KIND, Verifier
 from application.roles import load_role_book
-from application.tags import load_tag
+from application.tags import load_tags
 from application.taxonomy import load_category
 from domain import comments, favorites, imports, moderation, taxonomy, torrents, users
 from domain.errors import DomainError, Invalid
@@ -120,19 +120,21 @@ class LinesImported(msgspec.Struct, frozen=True, kw_only=True):
 
 def load_import(unit: Unit, name: str) -> imports.Import:
     """The import of this name as of now. Raises `ImportNameInvalid`."""
-    return unit.load(imports.import_id(name), imports.evolve) or imports.Import()
+    return imports.standing(unit.newest(imports.import_id(name)))
 
 
 class _Batch:
     """What the lines of one command share."""
 
-    def __init__(self, unit: Unit, kid: int, categories: dict[UUID, taxonomy.Category]) -> None:
+    def __init__(
+        self, unit: Unit, command: ImportLines, categories: dict[UUID, taxonomy.Category]
+    ) -> None:
         self.unit = unit
-        self.kid = kid
+        self.kid = command.kid
         self.facts = 0
         self.categories = categories
         self.book: RoleBook | None = None
-        self.tags: dict[str, Tag] = {}
+        self.tags: dict[str, Tag] = load_tags(unit, _slugs(command.items))
 
     def record(self, item: Imported, aggregate: UUID, facts: Sequence[Fact]) -> None:
         """Record a new aggregate's facts at the time they happened."""
@@ -160,7 +162,7 @@ def _import_lines(
     unit: Unit, command: ImportLines, categories: dict[UUID, taxonomy.Category]
 ) -> LinesImported:
     state = load_import(unit, command.name)
-    batch = _Batch(unit, command.kid, categories)
+    batch = _Batch(unit, command, categories)
     for item in command.items:
         try:
             _record_item(batch, item)
@@ -257,14 +259,18 @@ def _with_tags_left(batch: _Batch, item: ImportedTorrent) -> torrents.TorrentDet
     would find it unbound. Read models go by order of recording and would show the tag, so it
     must not be in the fact at all.
     """
-    left = []
-    for name in item.details.tags:
-        slug = taxonomy.slugify(name)
-        if slug not in batch.tags:
-            batch.tags[slug] = load_tag(batch.unit, slug)
-        if batch.tags[slug].stays_on(item.at):
-            left.append(name)
+    left = (
+        name for name in item.details.tags if batch.tags[taxonomy.slugify(name)].stays_on(item.at)
+    )
     return msgspec.structs.replace(item.details, tags=tuple(left))
+
+
+def _slugs(items: Sequence[Item]) -> set[str]:
+    """Of all tags in these lines."""
+    names = {
+        name for item in items if isinstance(item, ImportedTorrent) for name in item.details.tags
+    }
+    return {taxonomy.slugify(name) for name in names}
 
 
 def _category(batch: _Batch, category: UUID) -> taxonomy.Category | None:

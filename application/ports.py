@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -92,6 +92,10 @@ class EventLogPort(Protocol):
     """The event log and the vault, as the application sees them (`application.store.log`)."""
 
     def load(self, originator_id: UUID, evolve: Evolve[S]) -> S | None: ...
+
+    def newest(self, originator_id: UUID) -> Envelope | None: ...
+
+    def existing(self, originators: Iterable[UUID]) -> Set[UUID]: ...
 
     def append(self, writes: Writes) -> Appended: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -67,6 +68,13 @@ def handle_remove_tag(unit: Unit, command: RemoveTag) -> None:
 def load_tag(unit: Unit, slug: str) -> tags.Tag:
     """What administrators did to the tag of this slug."""
     return unit.load(tags.tag_id(slug), tags.evolve) or tags.Tag()
+
+
+def load_tags(unit: Unit, slugs: Iterable[str]) -> dict[str, tags.Tag]:
+    """`load_tag` of each of these slugs: few tags of many were ever touched by administrators."""
+    ids = {slug: tags.tag_id(slug) for slug in slugs}
+    touched = unit.existing(ids.values())
+    return {slug: load_tag(unit, slug) if ids[slug] in touched else tags.Tag() for slug in ids}
 
 
 def tags_left(unit: Unit, torrent: Torrent) -> tuple[str, ...]:

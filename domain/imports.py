@@ -82,18 +82,23 @@ def import_id(name: str) -> UUID:
     return uuid5(_IMPORTS, name)
 
 
-def evolve(state: Import | None, envelope: Envelope) -> Import:
-    """The import after one more fact."""
-    version = envelope.originator_version
-    match envelope.fact, state:
-        case ImportBegun(), None:
+def standing(newest: Envelope | None) -> Import:
+    """The import whose last fact this is; None where it has none.
+
+    Each fact says all there is to know by then, and a large file makes ten thousand of them.
+    """
+    if newest is None:
+        return Import()
+    version = newest.originator_version
+    match newest.fact:
+        case ImportBegun():
             return Import(version=version)
-        case ImportAdvanced(line=line, digest=digest), Import():
-            return msgspec.structs.replace(state, version=version, line=line, digest=digest)
-        case ImportEnded(line=line), Import():
-            return msgspec.structs.replace(state, version=version, line=line, ended=True)
-        case unknown, _:
-            raise TypeError(f"not a fact of an import here: {type(unknown).__name__}")
+        case ImportAdvanced(line=line, digest=digest):
+            return Import(version=version, line=line, digest=digest)
+        case ImportEnded(line=line):
+            return Import(version=version, line=line, ended=True)
+        case unknown:
+            raise TypeError(f"not a fact of an import: {type(unknown).__name__}")
 
 
 def advance_import(state: Import, name: str, *, after: int, line: int, digest: str) -> list[Fact]:

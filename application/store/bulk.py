@@ -40,12 +40,7 @@ class BulkReads:
 
     def existing(self, originators: Iterable[UUID]) -> Set[UUID]:
         """Those of these aggregates that have facts."""
-        rows = self._log.recorder.rows(
-            "SELECT originator_id FROM log.events"
-            " WHERE originator_id = ANY(%b::uuid[]) AND originator_version = 1",
-            (list(originators),),
-        )
-        return {row[0] for row in rows}
+        return self._log.existing(originators)
 
     def account_numbers(self, count: int) -> list[int]:
         """That many new dense numbers of accounts, rising."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
@@ -13,8 +12,6 @@ from eventsourcing.persistence import IntegrityError, InterfaceError, Operationa
 
 from application.ports import (
     Appended,
-    AppendRefused,
-    ClaimTaken,
     CommandRepeated,
     Evolve,
     StoredAnswer,
@@ -28,28 +25,22 @@ from application.store.event_application import EventApplication
 from application.store.keyring import Keyring, WrongKey
 from application.store.mapper import EnvelopeMapper
 from application.store.recorder import (
-    OUT_OF_REACH,
     Changes,
     ClaimChange,
     EventLogRecorder,
     ItemChange,
-    constraint_of,
     open_datastore,
 )
+from application.store.refusals import SubjectKeyRace, reachable, refusal_of
 from application.store.sealing import SealBroken, Sealer
 from application.store.topics import TopicRegistry, UnknownTopic
 from application.store.vault import Vault
 from application.store.vault_places import claim_value
-from domain.errors import Unavailable
 from domain.kernel import Claim, Envelope, Recorded
 
 S = TypeVar("S")
 SUBJECT_KEY_RACES: Final = 3
 """Times a subject's new key may be made by another first; once made it stays."""
-
-
-class SubjectKeyRace(AppendRefused):
-    """Another command made the key of a subject first."""
 
 
 class EventLog:
@@ -75,7 +66,7 @@ class EventLog:
         )
         self.keyring = keyring
         self.registry = registry
-        with _reachable():
+        with reachable():
             self.recorder = EventLogRecorder(datastore)
         self.event_sealer = Sealer(keyring, "events", self._reserve_seals)
         self.mapper = EnvelopeMapper(registry, self.event_sealer)
@@ -115,11 +106,29 @@ class EventLog:
                 state = evolve(state, envelope)
             return state
 
-        with _reachable():
+        with reachable():
             try:
                 return self._application.fold(originator_id, project)
             except AggregateNotFoundError:
                 return None
+
+    def existing(self, originators: Iterable[UUID]) -> Set[UUID]:
+        """Those of these aggregates that have facts."""
+        rows = self._rows(
+            "SELECT originator_id FROM log.events"
+            " WHERE originator_id = ANY(%b::uuid[]) AND originator_version = 1",
+            (list(originators),),
+        )
+        return {row[0] for row in rows}
+
+    def newest(self, originator_id: UUID) -> Envelope | None:
+        """An aggregate's last fact, for those that say everything in each; without private text."""
+        rows = self._rows(
+            "SELECT originator_id, originator_version, topic, state FROM log.events"
+            " WHERE originator_id = %b::uuid ORDER BY originator_version DESC LIMIT 1",
+            (originator_id,),
+        )
+        return self.mapper.envelope(*rows[0]) if rows else None
 
     def append(self, writes: Writes) -> Appended:
         """Save everything of `writes` in one transaction, or nothing.
@@ -143,10 +152,9 @@ class EventLog:
         over what he can't understand builds a wrong picture.
         """
         wanted = None if topics is None else sorted(self.registry.sources(topics))
-        with _reachable():
+        with reachable():
             rows = self.recorder.scan(after, limit, wanted)
-            known = self.registry.topics
-            found = []
+            known, found = self.registry.topics, []
             for row in rows:
                 if row.topic not in known:
                     raise UnknownTopic(row.topic)
@@ -176,8 +184,7 @@ class EventLog:
 
     def head(self) -> int:
         """The newest position; 0 for an empty log."""
-        rows = self._rows("SELECT coalesce(max(notification_id), 0) FROM log.events")
-        return int(rows[0][0])
+        return int(self._rows("SELECT coalesce(max(notification_id), 0) FROM log.events")[0][0])
 
     def answer(self, command_id: UUID) -> StoredAnswer | None:
         """What a command of the last seven days was answered, or None.
@@ -190,7 +197,7 @@ class EventLog:
         )
         if not rows:
             return None
-        with _reachable():
+        with reachable():
             self.recorder.await_disk()
         body_hash, sealed, last = rows[0]
         answer = None
@@ -217,20 +224,20 @@ class EventLog:
     # Vault
 
     def vault_get(self, kind: str, owner: UUID, id: str) -> bytes | None:
-        with _reachable():
+        with reachable():
             return self._vault.get(kind, owner, id)
 
     def vault_find(self, kind: str, id: str) -> tuple[UUID, bytes] | None:
         """Owner and value of the item with this id, where ids are unique in their kind."""
-        with _reachable():
+        with reachable():
             return self._vault.find(kind, id)
 
     def vault_list(self, kind: str, owner: UUID) -> Mapping[str, bytes]:
-        with _reachable():
+        with reachable():
             return self._vault.list(kind, owner)
 
     def vault_many(self, kind: str, owners: Set[UUID], id: str) -> Mapping[UUID, bytes]:
-        with _reachable():
+        with reachable():
             return self._vault.many(kind, owners, id)
 
     def vault_write(
@@ -239,19 +246,19 @@ class EventLog:
         """Change the vault outside any command: presence, session touches, telemetry."""
         items = [*_erased(erasures), *map(self._vault.sealed, puts)]
         if items:
-            with _reachable():
+            with reachable():
                 self.recorder.write_items(items)
 
     def vault_create(self, put: VaultPut) -> bytes:
         """Keep `put.value` unless the item exists; the value that is kept."""
-        with _reachable():
+        with reachable():
             return self._vault.create(put)
 
     def blob_ref(self, content: bytes) -> bytes:
         return self._vault.blob_ref(content)
 
     def blob(self, ref: bytes) -> bytes | None:
-        with _reachable():
+        with reachable():
             return self._vault.blob(ref)
 
     # Numbers
@@ -270,14 +277,14 @@ class EventLog:
             return self._record(writes, changes)
         except (InterfaceError, OperationalError):
             self.recorder.drop_broken_connections()
-            with _reachable():
+            with reachable():
                 return self._record_again(writes, changes)
 
     def _record(self, writes: Writes, changes: Changes) -> Appended:
         try:
             positions = self._application.record(writes.envelopes, changes)
         except IntegrityError as error:
-            raise _refusal(error) from error
+            raise refusal_of(error) from error
         return _appended(
             writes, positions[0] if positions else 0, positions[-1] if positions else 0
         )
@@ -355,7 +362,7 @@ class EventLog:
             private_text.open_all(privates, self._vault.subject_keys({p.subject for p in privates}))
 
     def _rows(self, query: str, params: Any = None) -> list[tuple[Any, ...]]:
-        with _reachable():
+        with reachable():
             return self.recorder.rows(query, params)
 
     def _reserve_seals(self, key_id: int, amount: int) -> int:
@@ -370,24 +377,3 @@ def _erased(erasures: Iterable[VaultErasure]) -> list[ItemChange]:
 def _appended(writes: Writes, first: int, last: int) -> Appended:
     topics = frozenset(type(envelope.fact).TOPIC for envelope in writes.envelopes)
     return Appended(first=first, last=last, topics=topics)
-
-
-def _refusal(error: IntegrityError) -> Exception:
-    """The refusal that a broken constraint of the log stands for."""
-    name, detail = constraint_of(error)
-    refusals: dict[str, AppendRefused] = {
-        "events_pkey": VersionConflict(),
-        "events_read": VersionConflict(),
-        "claims_pkey": ClaimTaken(detail),
-        "commands_pkey": CommandRepeated(),
-        "items_absent": SubjectKeyRace(),
-    }
-    return refusals.get(name, error)
-
-
-@contextmanager
-def _reachable() -> Iterator[None]:
-    try:
-        yield
-    except (InterfaceError, OperationalError) as error:
-        raise Unavailable(OUT_OF_REACH, retry_after=1) from error
