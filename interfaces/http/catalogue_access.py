@@ -30,7 +30,7 @@ class GatedTorrentReply(Reply):
     category: GatedCategoryReply
 
 
-def _trees_of(request: Request) -> CategoryTrees:
+async def _trees_of(request: Request) -> CategoryTrees:
     state = request.app.state
     if not hasattr(state, "category_trees"):
         state.category_trees = CategoryTrees()

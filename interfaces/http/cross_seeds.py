@@ -162,7 +162,7 @@ class _Turn:
         self.wanted_by = 0
 
 
-def _figures_of(request: Request) -> FiguresCache:
+async def _figures_of(request: Request) -> FiguresCache:
     state = request.app.state
     if not hasattr(state, "cross_seed_figures"):
         state.cross_seed_figures = FiguresCache()

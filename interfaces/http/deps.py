@@ -64,15 +64,29 @@ class PermissionRequired(Forbidden):
     code = "permission_required"
 
 
-def services_of(request: Request) -> HttpServices:
+def services_in(request: Request) -> HttpServices:
     return cast("HttpServices", request.app.state.services)
 
 
+async def services_of(request: Request) -> HttpServices:
+    return services_in(request)
+
+
 Services = Annotated[HttpServices, Depends(services_of)]
+# What the parameters of nearly all routes share is called by them, and no parameter of theirs:
+# FastAPI solves a parameter's own ones anew each time it comes up, which costs more than a read.
 
 
-async def sign_in_of(request: Request, services: Services) -> SignIn | None:
+async def sign_in_of(request: Request) -> SignIn | None:
     """The live session behind the cookie, looked up once per request."""
+    notes = notes_of(request.scope)
+    if not notes.looked_up:
+        notes.sign_in, notes.looked_up = await _look_up(request), True
+    return notes.sign_in
+
+
+async def _look_up(request: Request) -> SignIn | None:
+    services = services_in(request)
     value = request.cookies.get(COOKIE)
     token = services.cookie.open(value) if value else None
     if token is None:
@@ -95,19 +109,18 @@ def _is_shut_out(request: Request, sign_in: SignIn) -> bool:
 
 
 async def maybe_signed_in(
-    request: Request,
-    sign_in: CurrentSignIn,
-    _cookie: Annotated[str | None, Security(_OPTIONAL)],
+    request: Request, _cookie: Annotated[str | None, Security(_OPTIONAL)]
 ) -> Actor | None:
+    sign_in = await sign_in_of(request)
     return sign_in.actor if sign_in and not _is_shut_out(request, sign_in) else None
 
 
 async def signed_in(
     request: Request,
     scopes: SecurityScopes,
-    sign_in: CurrentSignIn,
     _cookie: Annotated[str | None, Security(_REQUIRED)],
 ) -> Actor:
+    sign_in = await sign_in_of(request)
     if sign_in is None:
         raise Unauthenticated()
     if _is_shut_out(request, sign_in):
@@ -192,13 +205,12 @@ def _context(
 
 async def call_of(
     request: Request,
-    services: Services,
-    sign_in: CurrentSignIn,
     idempotency_key: Annotated[
         str | None,
         Header(description="Makes a repeated request give the first answer again, for 7 days."),
     ] = None,
 ) -> Call:
+    services, sign_in = services_in(request), await sign_in_of(request)
     actor = sign_in.actor if sign_in else None
     key = None
     if idempotency_key is not None and actor is not None:
@@ -206,7 +218,8 @@ async def call_of(
     return Call(services, _context(request, services, actor, key), request)
 
 
-async def anonymous_call_of(request: Request, services: Services) -> Call:
+async def anonymous_call_of(request: Request) -> Call:
+    services = services_in(request)
     return Call(services, _context(request, services, None, None), request)
 
 
@@ -216,15 +229,22 @@ AnonymousCommands = Annotated[Call, Depends(anonymous_call_of)]
 the challenge they carry works only once."""
 
 
-@dataclass(frozen=True)
 class ReadAccess:
-    """Read models, as fresh as this caller may expect."""
+    """Read models, as fresh as this caller may expect: they hold his session's last write."""
 
-    services: HttpServices
+    def __init__(self, services: HttpServices, session: str | None = None) -> None:
+        self.services = services
+        self._unsettled = session
 
     @contextmanager
     def connection(self) -> Iterator[Connection[Any]]:
-        """Raises `Unavailable` when the database is away, or gave no connection in time."""
+        """Raises `Unavailable` when the database is away, or gave no connection in time.
+
+        The first one of a request waits a moment for the session's last write.
+        """
+        session, self._unsettled = self._unsettled, None
+        if session is not None:
+            self.services.freshness.settle(session)
         try:
             with self.services.reads.connection() as connection:
                 yield connection
@@ -235,18 +255,19 @@ class ReadAccess:
 
 
 async def reads_of(
-    services: Services,
-    sign_in: CurrentSignIn,
+    request: Request,
     x_after: Annotated[
         int | None,
         Header(ge=0, lt=2**63, description="Answer from read models that hold this log position."),
     ] = None,
 ) -> ReadAccess:
+    services = services_in(request)
     if x_after is not None:
+        # Before anything else is done, as it may be refused.
         await run_in_threadpool(_require_position, services, x_after)
-    elif sign_in is not None and sign_in.actor.session:
-        await run_in_threadpool(services.freshness.settle, sign_in.actor.session)
-    return ReadAccess(services)
+        return ReadAccess(services)
+    sign_in = await sign_in_of(request)
+    return ReadAccess(services, sign_in.actor.session if sign_in else None)
 
 
 def _require_position(services: HttpServices, position: int) -> None:

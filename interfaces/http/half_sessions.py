@@ -43,7 +43,7 @@ def half_token(request: Request, services: HttpServices, challenge_token: str | 
     return token
 
 
-def half_cookie_of(cookie: Annotated[str | None, Security(_HALF)]) -> str | None:
+async def half_cookie_of(cookie: Annotated[str | None, Security(_HALF)]) -> str | None:
     """The cookie of the half session, as it came."""
     return cookie
 

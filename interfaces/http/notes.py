@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
 
+from application.sessions import SignIn
+
 _KEY = "trackarr.notes"
 
 
@@ -19,6 +21,9 @@ class RequestNotes:
     stale: tuple[str, ...] = ()
     repeated: bool = False
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    looked_up: bool = False
+    sign_in: SignIn | None = None
+    """Who asks, once that was looked up."""
 
 
 def notes_of(scope: Mapping[str, Any]) -> RequestNotes:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from domain.permissions import Permission
 from interfaces.http.client_address import client_address_of
-from interfaces.http.deps import CurrentSignIn, Services
+from interfaces.http.deps import services_in, sign_in_of
 from interfaces.http.operator_token import OPERATOR_HEADER, is_operator
 from interfaces.http.rate_limits import Asker, bucket_of
 
 
-async def count_request(
-    request: Request,
-    services: Services,
-    sign_in: CurrentSignIn,
-    operator: Annotated[str | None, Header(alias=OPERATOR_HEADER, include_in_schema=False)] = None,
-) -> None:
+async def count_request(request: Request) -> None:
     """Count this request against what its caller may ask. Raises `RateLimited`."""
-    limiter = services.limiter
+    services, sign_in = services_in(request), await sign_in_of(request)
+    limiter, operator = services.limiter, request.headers.get(OPERATOR_HEADER)
     if limiter is None or is_operator(operator, services.settings.operator_token):
         return
     path = _path_of(request.scope)

@@ -74,7 +74,7 @@ class SumCache:
         return self.last
 
 
-def _sums_of(request: Request) -> SumCache:
+async def _sums_of(request: Request) -> SumCache:
     state = request.app.state
     if not hasattr(state, "public_sums"):
         state.public_sums = SumCache()

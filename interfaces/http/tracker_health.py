@@ -29,7 +29,7 @@ class TrackerHealthReply(Reply):
     udp: PortReply
 
 
-def _probe_of(request: Request, services: Services) -> TrackerProbe:
+async def _probe_of(request: Request, services: Services) -> TrackerProbe:
     state = request.app.state
     if not hasattr(state, "tracker_probe"):
         state.tracker_probe = TrackerProbe(services.settings.tracker_ports)
