@@ -73,6 +73,8 @@ def load_tag(unit: Unit, slug: str) -> tags.Tag:
 def load_tags(unit: Unit, slugs: Iterable[str]) -> dict[str, tags.Tag]:
     """`load_tag` of each of these slugs: few tags of many were ever touched by administrators."""
     ids = {slug: tags.tag_id(slug) for slug in slugs}
+    if not ids:
+        return {}
     touched = unit.existing(ids.values())
     return {slug: load_tag(unit, slug) if ids[slug] in touched else tags.Tag() for slug in ids}
 

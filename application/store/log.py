@@ -154,7 +154,8 @@ class EventLog:
         wanted = None if topics is None else sorted(self.registry.sources(topics))
         with reachable():
             rows = self.recorder.scan(after, limit, wanted)
-            known, found = self.registry.topics, []
+            known = self.registry.topics
+            found = []
             for row in rows:
                 if row.topic not in known:
                     raise UnknownTopic(row.topic)
@@ -184,7 +185,8 @@ class EventLog:
 
     def head(self) -> int:
         """The newest position; 0 for an empty log."""
-        return int(self._rows("SELECT coalesce(max(notification_id), 0) FROM log.events")[0][0])
+        rows = self._rows("SELECT coalesce(max(notification_id), 0) FROM log.events")
+        return int(rows[0][0])
 
     def answer(self, command_id: UUID) -> StoredAnswer | None:
         """What a command of the last seven days was answered, or None.
