@@ -70,20 +70,30 @@ class PlainLine:
 
 
 class _Recent(Generic[V]):
-    """The newest names, two generations of at most `most` each; `most` 0 keeps all."""
+    """The names of late, two generations; `most` 0 keeps all.
+
+    What is known when some lines are looked up stays known until they are resolved: only
+    `forget`, between them, lets names go.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._young: dict[str, V] = {}
         self._old: dict[str, V] = {}
 
-    def get(self, name: str) -> V | None:
-        found = self._young.get(name)
-        return found if found is not None else self._old.get(name)
-
-    def put(self, name: str, value: V) -> None:
+    def forget(self) -> None:
+        """Let the older generation go when the younger one has its `most` names."""
         if self._most and len(self._young) >= self._most:
             self._young, self._old = {}, self._young
+
+    def get(self, name: str) -> V | None:
+        found = self._young.get(name)
+        if found is None and (found := self._old.get(name)) is not None:
+            # Asked for again, so it is worth keeping.
+            self._young[name] = found
+        return found
+
+    def put(self, name: str, value: V) -> None:
         self._young[name] = value
 
 
@@ -111,6 +121,8 @@ class Names:
 
     def resolve(self, lines: Sequence[PlainLine]) -> list[Item]:
         """The items of these lines. Raises `ImportLineRefused` for the first bad one."""
+        for shelf in (self._members, self._torrents, self._categories, self._favorites):
+            shelf.forget()
         self._look_up(lines)
         self._look_up_favorites(lines)
         accounts = self._numbers(lines, MemberLine)

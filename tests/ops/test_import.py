@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from application.import_names import Names
 from application.password_proofs import VERIFIER_ID, VERIFIER_KIND, Verifier
 from application.store.log import EventLog
 from application.store.topics import registry
@@ -381,6 +382,26 @@ def test_a_favourite_is_taken_in_once(
     assert take(write(folder, again, favorite, comment())) == 0
     assert only(log, TorrentFavorited) == fact
     assert only(log, CommentPosted).fact.content.text == "Well seeded."
+
+
+def test_names_of_long_ago_are_found_among_new_ones(
+    folder: Path, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = partial(Names, most=2)
+    monkeypatch.setattr("ops.cli.import_.Names", few)
+    monkeypatch.setattr(importing, "FACTS", 10)
+    files = [torrent_file(f"Number {number}") for number in range(8)]
+    hashes = [info_hash_of(file) for file in files]
+    asked = [hashes[place] for place in (5, 0, 1, 2, 3, 4, 6, 7, 2, 0)]
+    lines = [*map(torrent, files), *(comment(torrent=known) for known in asked)]
+    assert take(write(folder, HEADING, FILMS, ANNA, *lines)) == 0
+    ids = {
+        envelope.fact.info_hash: envelope.originator_id
+        for envelope in facts(log)
+        if isinstance(envelope.fact, TorrentUploaded)
+    }
+    found = [e.fact.torrent for e in facts(log) if isinstance(e.fact, CommentPosted)]
+    assert found == [ids[known] for known in asked]
 
 
 def test_ids_rise_with_time_and_are_the_lines_own(folder: Path, log: EventLog) -> None:
