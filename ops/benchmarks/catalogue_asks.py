@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from urllib.parse import quote, urlencode
 
+from ops.benchmarks import catalogue_plain as plain
 from ops.benchmarks.catalogue_set import RARE, Shape, member_name, tag_name
-from projections.accounting import SCHEMA as ACCOUNTING
-from projections.engine import schema_of
-from projections.registry import ALL
 
 Kind = Literal["browse", "filter", "search", "detail", "profile", "favorites"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -21,95 +19,30 @@ DEEP_PAGE = 5_000
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """One kind of request with its variants: the path, and the parameters of the plain statement."""
+    """One kind of request with its variants: the path, and the parameters of the plain statements.
+
+    The first of those gives the rows.
+    """
 
     name: str
     kind: Kind
-    plain: str
+    plain: Sequence[str]
     variants: Sequence[tuple[str, Mapping[str, Any]]]
     first: bool = False
     """A first page: its cost must not grow with the catalogue."""
 
 
-SCHEMAS = {projection.name: schema_of(projection) for projection in ALL}
-SCHEMAS["accounting"] = ACCOUNTING
-
-_COLUMNS = """
-SELECT t.id, t.info_hash, t.name, t.size, t.file_count, t.category, t.uploader, u.username,
-       t.status, t.created_at, t.imdb, t.tmdb, t.tvdb, t.tags, coalesce(l.seeders, 0) AS seeders,
-       coalesce(l.leechers, 0) AS leechers, coalesce(c.snatches, 0) AS completed
-"""
-_JOINED = """
-LEFT JOIN {users}.accounts u ON u.id = t.uploader
-LEFT JOIN {accounting}.torrent_live l ON l.torrent = t.number
-LEFT JOIN {accounting}.torrent_totals c ON c.torrent = t.number
-"""
-_LIST = (
-    _COLUMNS
-    + "FROM {torrents}.torrents t"
-    + _JOINED
-    + "WHERE t.status = 'accepted' AND NOT t.withdrawn {where} ORDER BY {order}"
-    + " LIMIT 20 OFFSET %(offset)s"
-)
-_DETAIL = (
-    _COLUMNS
-    + ", d.description, t.piece_length, t.file_ref, t.nfo_ref, ARRAY(SELECT k.content FROM"
-    + " {comments}.comments k WHERE k.torrent = t.id ORDER BY k.id DESC LIMIT 20)"
-    + " FROM {torrents}.torrents t JOIN {torrents}.descriptions d ON d.torrent = t.id"
-    + _JOINED
-    + "WHERE t.info_hash = %(hash)s AND NOT t.withdrawn"
-)
-_FAVORITES = (
-    _COLUMNS
-    + ", f.favorited_at FROM {favorites}.favorites f JOIN {torrents}.torrents t ON t.id = f.torrent"
-    + _JOINED
-    + "WHERE f.member = %(me)s AND t.status = 'accepted' AND NOT t.withdrawn ORDER BY {order} LIMIT 24"
-)
-_PROFILE = """
-SELECT a.id, a.username, a.created_at, a.uploads, a.starter_upload, t.uploaded, t.downloaded,
-       p.display_name, p.bio, p.show_last_seen,
-       (SELECT count(*) FROM {follows}.follows f WHERE f.member = a.id)
-FROM {users}.accounts a
-LEFT JOIN {profiles}.profiles p ON p.account = a.id
-LEFT JOIN {accounting}.member_totals t ON t.account = a.number
-WHERE lower(a.username) = lower(%(name)s)
-"""
-_ORDERS = {
-    "recent": "t.listed DESC",
-    "name": "t.name DESC, t.listed DESC",
-    "size": "t.size DESC, t.listed DESC",
-    "seeders": "coalesce(l.seeders, 0) DESC, t.listed DESC",
-    "leechers": "coalesce(l.leechers, 0) DESC, t.listed DESC",
-    "completed": "coalesce(c.snatches, 0) DESC, t.listed DESC",
-}
-_IN_CATEGORY = """
-AND t.category IN (
-    SELECT id FROM {taxonomy}.categories WHERE slug = %(slug)s
-    UNION ALL
-    SELECT b.id FROM {taxonomy}.categories b JOIN {taxonomy}.categories a ON a.id = b.parent
-    WHERE a.slug = %(slug)s)
-"""
+REALISTIC = "realistic searches"
 SEARCHES: Mapping[str, Sequence[str]] = {
-    "common word": ("1080p", "bluray", "x264", "night"),
-    "rare word": (RARE,),
-    "two words": ("1080p night", "x265 river", "webrip star", "hdtv summer"),
-    "two common words that never meet": ("epub x264", "flac 1080p"),
-    "Cyrillic": ("любовь", "последний город"),
-    "CJK": ("物語", "東京"),
-    "two letters": ("av", "tv"),
-    "pasted name": ("The.Night.1999.1080p.BluRay.x264-NTB",),
+    "search common word": ("1080p", "bluray", "x264", "night"),
+    "search rare word": (RARE,),
+    "search two words": ("1080p night", "x265 river", "webrip star", "hdtv summer"),
+    "search two common words that never meet": ("epub x264", "flac 1080p"),
+    "search Cyrillic": ("любовь", "последний город"),
+    "search CJK": ("物語", "東京"),
+    "search two letters": ("av", "tv"),
+    "search pasted name": ("The.Night.1999.1080p.BluRay.x264-NTB",),
 }
-
-
-def statement(template: str) -> str:
-    """The plain statement with the schemas of this version."""
-    for name, schema in SCHEMAS.items():
-        template = template.replace("{" + name + "}", schema)
-    return template
-
-
-def _list(where: str, order: str) -> str:
-    return statement(_LIST.replace("{where}", where).replace("{order}", _ORDERS[order]))
 
 
 def path(**query: object) -> str:
@@ -117,44 +50,48 @@ def path(**query: object) -> str:
     return f"/api/torrents?{urlencode({**query, 'limit': ROWS})}"
 
 
-def all_asks(shape: Shape, hashes: Sequence[str], members: Sequence[str]) -> Iterator[Ask]:
+def all_asks(
+    shape: Shape, hashes: Sequence[str], names: Sequence[str], members: Sequence[str]
+) -> Iterator[Ask]:
     """Every ask but the one by cursor, which needs an answer first.
 
-    `hashes` are info hashes to show, `members` the ids behind `member_name(0)` and so on.
+    `hashes` are info hashes to show, `names` those of torrents to search for, `members` the ids behind `member_name(0)` and so on.
     """
-    yield from _browse(shape)
-    yield from _filters()
-    yield from _searches()
+    me = {"me": members[0]}
+    yield from _browse(shape, me)
+    yield from _filters(me)
+    yield from _searches(me, names)
     yield Ask(
         name="torrent's page",
         kind="detail",
-        plain=statement(_DETAIL),
-        variants=[(f"/api/torrents/{known}", {"hash": known}) for known in hashes],
+        plain=plain.page(),
+        variants=[
+            (f"/api/torrents/{known}", {"hash": known, "me": members[0]}) for known in hashes
+        ],
         first=True,
     )
     yield Ask(
         name="member's profile",
         kind="profile",
-        plain=statement(_PROFILE),
+        plain=plain.profile(),
         variants=[
             (f"/api/users/{quote(member)}", {"name": member_name(number)})
             for number, member in enumerate(members)
         ],
         first=True,
     )
-    for sort, order in {**_ORDERS, "recent": "f.listed DESC"}.items():
-        if sort in {"recent", "name", "seeders"}:
-            yield Ask(
-                name=f"own favourites by {sort}",
-                kind="favorites",
-                plain=statement(_FAVORITES.replace("{order}", order)),
-                variants=[(f"/api/me/favorites?sort={sort}", {"me": members[0]})],
-                first=True,
-            )
+    for sort in ("recent", "name", "seeders"):
+        yield Ask(
+            name=f"own favourites by {sort}",
+            kind="favorites",
+            plain=plain.favorites(sort),
+            variants=[(f"/api/me/favorites?sort={sort}", {"me": members[0]})],
+            first=True,
+        )
 
 
-def _browse(shape: Shape) -> Iterator[Ask]:
-    for sort in _ORDERS:
+def _browse(shape: Shape, me: Mapping[str, str]) -> Iterator[Ask]:
+    for sort in plain.ORDERS:
         for page in (1, 50):
             offset = (page - 1) * ROWS
             if offset >= shape.torrents // 2:
@@ -162,8 +99,8 @@ def _browse(shape: Shape) -> Iterator[Ask]:
             yield Ask(
                 name=f"browse by {sort}, page {page}",
                 kind="browse",
-                plain=_list("", sort),
-                variants=[(path(sort=sort, page=page), {"offset": offset})],
+                plain=plain.listing("", sort),
+                variants=[(path(sort=sort, page=page), {**me, "offset": offset})],
                 first=page == 1,
             )
 
@@ -173,55 +110,56 @@ def deep_page(shape: Shape) -> int:
     return max(1, min(DEEP_PAGE - 1, shape.torrents // ROWS // 2))
 
 
-def cursor_ask(shape: Shape, cursor: str) -> Ask:
+def cursor_ask(shape: Shape, cursor: str, members: Sequence[str]) -> Ask:
     """The page behind `cursor`, which stands at the end of `deep_page`."""
     offset = deep_page(shape) * ROWS
     return Ask(
         name=f"browse by cursor, row {offset:,}",
         kind="browse",
-        plain=_list("", "recent"),
-        variants=[(path(sort="recent", after=cursor), {"offset": offset})],
+        plain=plain.listing("", "recent"),
+        variants=[(path(sort="recent", after=cursor), {"me": members[0], "offset": offset})],
     )
 
 
-def _filters() -> Iterator[Ask]:
+def _filters(me: Mapping[str, str]) -> Iterator[Ask]:
     for name, slug in (("category with its children", "movies"), ("leaf category", "tv-anime")):
         for sort in ("recent", "seeders"):
             yield Ask(
                 name=f"{name}, by {sort}",
                 kind="filter",
-                plain=_list(_IN_CATEGORY, sort),
-                variants=[(path(category=slug, sort=sort), {"slug": slug, "offset": 0})],
+                plain=plain.listing(plain.IN_CATEGORY, sort),
+                variants=[(path(category=slug, sort=sort), {**me, "slug": slug, "offset": 0})],
             )
     for name, tags in (("one tag", (0,)), ("a rarer tag", (90,)), ("two tags", (0, 1))):
         asked = [tag_name(tag) for tag in tags]
         yield Ask(
             name=name,
             kind="filter",
-            plain=_list("AND t.tags @> %(tags)s::text[]", "recent"),
+            plain=plain.listing("AND t.tags @> %(tags)s::text[]", "recent"),
             variants=[
                 (
                     path(tags=",".join(tag.replace(" ", "-") for tag in asked)),
-                    {"tags": asked, "offset": 0},
+                    {**me, "tags": asked, "offset": 0},
                 )
             ],
         )
 
 
-def _searches() -> Iterator[Ask]:
-    for name, searches in SEARCHES.items():
+def _searches(me: Mapping[str, str], names: Sequence[str]) -> Iterator[Ask]:
+    for name, searches in {REALISTIC: _realistic(names), **SEARCHES}.items():
         for sort in ("recent", "seeders"):
             terms = [search.replace(".", " ").split() for search in searches]
             most = max(map(len, terms))
             where = " ".join(f"AND t.name ILIKE %(term{number})s" for number in range(most))
             yield Ask(
-                name=f"search {name}, by {sort}",
+                name=f"{name}, by {sort}",
                 kind="search",
-                plain=_list(where, sort),
+                plain=plain.listing(where, sort),
                 variants=[
                     (
                         path(q=search, sort=sort),
                         {
+                            **me,
                             "offset": 0,
                             **{
                                 # Fewer words than the longest search: the rest match anything.
@@ -233,3 +171,21 @@ def _searches() -> Iterator[Ask]:
                     for search, split in zip(searches, terms, strict=True)
                 ],
             )
+
+
+def _realistic(names: Sequence[str]) -> Sequence[str]:
+    """What members type who look for one of these: a word or two, its beginning, the whole name."""
+    found: list[str] = []
+    for place, name in enumerate(names):
+        words = [word for word in name.rpartition("-")[0].split(".") if word]
+        title, quality = words[1:3], words[-1]
+        found.append(
+            (
+                title[-1],
+                name,
+                f"{title[0]} {quality}",
+                title[-1][: max(4, len(title[-1]) - 3)],
+                " ".join(title),
+            )[place % 5]
+        )
+    return found

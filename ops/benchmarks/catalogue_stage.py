@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -25,7 +26,7 @@ from ops.run_state import Urls
 from ops.servers import embedded_servers, migrate_to
 from ops.settings import Settings, load_settings
 
-_RATE = re.compile(r"([\d,]+)/s")
+_REMEMBERED = ("imported_facts", "import_seconds", "fold_seconds")
 
 
 class Stage:
@@ -67,6 +68,17 @@ class Stage:
         began = time.monotonic()
         self._command("projections", "catch-up")
         self.fold_seconds = time.monotonic() - began
+
+    def remember(self, file: Path) -> None:
+        """Write down what loading took, for `recall`."""
+        told = {name: getattr(self, name) for name in _REMEMBERED}
+        file.write_text(json.dumps(told) + "\n")
+
+    def recall(self, file: Path) -> None:
+        """What loading took when this community went in; read models are brought up to date."""
+        for name, value in json.loads(file.read_text()).items():
+            setattr(self, name, value)
+        self._command("projections", "catch-up")
 
     def start_api(self) -> None:
         """Start the api on its own core."""
@@ -131,13 +143,22 @@ class Stage:
 
 
 @contextmanager
-def open_stage(shape: Shape, *, say: Callable[[str], None]) -> Iterator[Stage]:
-    """Servers as shipped in a temporary folder, that community in them; no process of ours runs."""
+def open_stage(
+    shape: Shape, *, kept: Path | None = None, say: Callable[[str], None]
+) -> Iterator[Stage]:
+    """Servers as shipped, that community in them; no process of ours runs.
+
+    They live in a temporary folder, or in `kept`, which is loaded once and then used as it is.
+    """
     (port,) = free_ports(1)
-    with open_folder() as folder:
+    with open_folder() if kept is None else _kept_folder(kept) as folder:
+        loaded = folder.parent / f"loaded-{shape.torrents}.json"
         settings = load_settings({"TRACKARR_DATA_DIR": str(folder), "TRACKARR_API_PORT": str(port)})
         file = folder.parent / "community.jsonl"
-        write_set(file, shape, name="benchmark", progress=say)
+        if not loaded.exists():
+            if folder.exists():
+                raise BenchmarkFailed(f"{folder} holds another community, or half of one")
+            write_set(file, shape, name="benchmark", progress=say)
         servers = embedded_servers(settings)
         with pinned_to(cores()[1]):
             started = servers.start()
@@ -146,11 +167,23 @@ def open_stage(shape: Shape, *, say: Callable[[str], None]) -> Iterator[Stage]:
             app_url = migrate_to(started.database_url, settings).app_conninfo
             urls = Urls(started.database_url, app_url, started.redis_url)
             stage = Stage(folder.parent, settings, urls, servers)
-            say(f"importing {file.stat().st_size / 2**20:,.0f} MiB")
-            stage.import_set(file)
-            file.unlink()
+            if loaded.exists():
+                say(f"using what {folder} holds")
+                stage.recall(loaded)
+            else:
+                say(f"importing {file.stat().st_size / 2**20:,.0f} MiB")
+                stage.import_set(file)
+                file.unlink()
+                stage.remember(loaded)
             yield stage
         finally:
             if stage is not None:
                 stage.stop()
             servers.stop()
+
+
+@contextmanager
+def _kept_folder(kept: Path) -> Iterator[Path]:
+    """A data folder in `kept` that stays, passable as a temporary one is."""
+    kept.mkdir(mode=0o711, parents=True, exist_ok=True)
+    yield kept.absolute() / "data"

@@ -7,8 +7,9 @@ import itertools
 import json
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +19,12 @@ from ops.benchmarks.catalogue_asks import Ask
 from ops.benchmarks.processes import BenchmarkFailed
 
 WAIT_SECONDS = 30.0
+PLAIN_SEARCHES = 20
+"""So many times the whole table is read for a search, and the rest of the time goes to requests."""
+LEAST = 5
+"""So many times each is measured, however long it takes."""
+ROUND = 20
+"""So many requests, then as many plain statements: each warm, as where somebody uses the site."""
 LISTS = frozenset({"browse", "filter", "favorites"})
 _END = b"\r\n\r\n"
 
@@ -81,11 +88,15 @@ class Client:
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """Milliseconds of each request and of each plain statement; what was answered but 200."""
+    """Milliseconds of each request and of the plain SQL beside it; what was answered but 200.
+
+    `prepared` are those of the plain SQL kept prepared, which need not be planned each time.
+    """
 
     ask: Ask
     requests: Sequence[float]
     plain: Sequence[float]
+    prepared: Sequence[float]
     refused: Sequence[int]
 
     @property
@@ -103,37 +114,63 @@ def percentile(values: Sequence[float], part: float) -> float:
 def measure(
     client: Client, conn: psycopg.Connection[Any], ask: Ask, *, turns: int, seconds: float
 ) -> Timed:
-    """Both in turn, `turns` times or until `seconds` are over, five times at least.
+    """Both by turns, `ROUND` of each, `turns` times or until `seconds` are over.
 
     What comes first warms what both need, so each variant is asked once before. Raises
     `BenchmarkFailed` where the answers of a list are not the same work.
     """
-    variants = itertools.cycle(ask.variants)
     requests: list[float] = []
     plain: list[float] = []
+    prepared: list[float] = []
     refused: list[int] = []
     for path, values in ask.variants[:50]:
         status, body = client.get(path)
-        rows = _run(conn, ask.plain, values)
+        rows = _run(conn, ask.plain, values, prepare=True)
         if status == 200 and ask.kind in LISTS:
             require_as_much(ask.name, body, rows)
+
+    def request(path: str, _: Any) -> None:
+        status, _ = client.get(path)
+        if status != 200:
+            refused.append(status)
+
+    variants = itertools.cycle(ask.variants)
     end = time.perf_counter() + seconds
+    most_plain = PLAIN_SEARCHES if ask.kind == "search" else turns
     gc.disable()
     try:
-        while len(requests) < turns and (time.perf_counter() < end or len(requests) < 5):
-            path, values = next(variants)
-            began = time.perf_counter()
-            status, _ = client.get(path)
-            asked = time.perf_counter()
-            _run(conn, ask.plain, values)
-            done = time.perf_counter()
-            requests.append((asked - began) * 1000)
-            plain.append((done - asked) * 1000)
-            if status != 200:
-                refused.append(status)
+        while len(requests) < turns and (time.perf_counter() < end or len(requests) < LEAST):
+            chosen = list(itertools.islice(variants, ROUND))
+            _time(request, chosen, requests, most=turns, end=end)
+            for times, prepare in ((plain, False), (prepared, True)):
+                run = partial(_run_variant, conn, ask.plain, prepare=prepare)
+                _time(run, chosen, times, most=most_plain, end=end)
     finally:
         gc.enable()
-    return Timed(ask=ask, requests=requests, plain=plain, refused=refused)
+    return Timed(ask=ask, requests=requests, plain=plain, prepared=prepared, refused=refused)
+
+
+def _time(
+    work: Callable[[str, Any], None],
+    chosen: Iterable[tuple[str, Any]],
+    times: list[float],
+    *,
+    most: int,
+    end: float,
+) -> None:
+    """Do the work of each variant, and add its milliseconds, until there are enough."""
+    for path, values in chosen:
+        began = time.perf_counter()
+        if len(times) >= most or (began > end and len(times) >= LEAST):
+            return
+        work(path, values)
+        times.append((time.perf_counter() - began) * 1000)
+
+
+def _run_variant(
+    conn: psycopg.Connection[Any], queries: Sequence[str], _: str, values: Any, *, prepare: bool
+) -> None:
+    _run(conn, queries, values, prepare=prepare)
 
 
 def require_as_much(name: str, body: bytes, rows: int) -> None:
@@ -146,6 +183,13 @@ def require_as_much(name: str, body: bytes, rows: int) -> None:
         raise BenchmarkFailed(f"{name}: the API shows {shown} rows, plain SQL finds {rows}")
 
 
-def _run(conn: psycopg.Connection[Any], query: str, values: Any) -> int:
+def _run(
+    conn: psycopg.Connection[Any], queries: Sequence[str], values: Any, *, prepare: bool
+) -> int:
+    """How many rows the first of these statements gives."""
     with conn.cursor(binary=True) as cursor:
-        return len(cursor.execute(query.encode(), values, prepare=True).fetchall())
+        rows = [
+            len(cursor.execute(query.encode(), values, prepare=prepare).fetchall())
+            for query in queries
+        ]
+    return rows[0]

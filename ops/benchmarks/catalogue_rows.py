@@ -1,0 +1,105 @@
+"""Rows of the catalogue's benchmark, made of what was measured."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+
+from ops.benchmarks.catalogue_asks import REALISTIC
+from ops.benchmarks.catalogue_stage import Stage
+from ops.benchmarks.catalogue_timing import Timed, percentile
+from ops.benchmarks.rows import Bound, Row
+
+AIM_FACTS = 20_000
+SEARCH_P95_MS = 30.0
+SEARCH_WORST_MS = 2_000.0
+SMALLER = 100
+"""Growth is measured against a community so many times smaller."""
+
+
+def loading_rows(stage: Stage) -> Iterator[Row]:
+    rate = stage.imported_facts / stage.import_seconds
+    yield Row(
+        name="trackarr import",
+        value=rate,
+        unit="facts/s",
+        note=f"{stage.imported_facts:,} facts in {stage.import_seconds:,.0f} s, start included; "
+        f"the aim of {AIM_FACTS:,} is {'met' if rate >= AIM_FACTS else 'missed'}",
+    )
+    yield Row(
+        name="read models caught up",
+        value=stage.imported_facts / stage.fold_seconds,
+        unit="facts/s",
+        note=f"all of them, {stage.fold_seconds:,.0f} s",
+    )
+
+
+def ask_row(timed: Timed) -> Row:
+    """One ask: the median of whole requests, and how it stands to the plain statement."""
+    ask, spread = timed.ask, [percentile(timed.requests, part) for part in (50, 95, 99)]
+    judged = ask.kind in {"browse", "detail"}
+    bound = Bound(value=timed.ratio, must=2, aim=1, kind="<=", of="plain SQL")
+    plain, prepared = percentile(timed.plain, 50), percentile(timed.prepared, 50)
+    note = (
+        f"p95 {spread[1]:.2f}, p99 {spread[2]:.2f}; "
+        f"plain SQL {plain:.2f}, kept prepared {prepared:.2f}"
+    )
+    if not judged:
+        note += f", ratio {timed.ratio:.2f}×"
+    if timed.refused:
+        note += f"; answered {timed.refused[0]}"
+    return Row(
+        name=ask.name,
+        value=spread[0],
+        unit="ms",
+        bounds=(bound,) if judged else (),
+        note=note,
+        faults=len(timed.refused),
+        load="requests",
+    )
+
+
+def search_rows(asked: Sequence[Timed]) -> Iterator[Row]:
+    searches = [timed for timed in asked if timed.ask.kind == "search"]
+    all_times = [time for timed in searches for time in timed.requests]
+    p95 = percentile(
+        [
+            time
+            for timed in searches
+            for time in timed.requests
+            if timed.ask.name.startswith(REALISTIC)
+        ],
+        95,
+    )
+    yield Row(
+        name=f"{REALISTIC}, p95",
+        value=p95,
+        unit="ms",
+        bounds=(Bound(value=p95, must=SEARCH_P95_MS, aim=SEARCH_P95_MS / 2, kind="<="),),
+    )
+    worst = max(all_times)
+    slowest = max(searches, key=lambda timed: max(timed.requests)).ask.name
+    yield Row(
+        name="all searches, worst",
+        value=worst,
+        unit="ms",
+        bounds=(Bound(value=worst, must=SEARCH_WORST_MS, aim=SEARCH_WORST_MS / 10, kind="<="),),
+        note=slowest,
+    )
+
+
+def growth_row(asked: Sequence[Timed], small: Mapping[str, float]) -> Row:
+    """The ask that grew most from the smaller community to this one."""
+    ratios = {
+        timed.ask.name: percentile(timed.requests, 50) / small[timed.ask.name]
+        for timed in asked
+        if timed.ask.name in small
+    }
+    name, worst = max(ratios.items(), key=lambda item: item[1])
+    return Row(
+        name=f"growth by {SMALLER} of first pages and of single pages",
+        value=statistics.median(ratios.values()),
+        unit="×",
+        bounds=(Bound(value=worst, must=1.5, aim=1.2, kind="<=", of="the smaller"),),
+        note=f"most: {name}",
+    )
