@@ -16,6 +16,7 @@ import psycopg
 
 from ops.data_folder import kept_secret, write_private
 from ops.failures import DataFolderUnusable, ServerDidNotStart
+from ops.memory import memory_bytes
 from ops.migrations.server import create_owner
 from ops.server_process import ServerUser, end_orphans, wait_until_answers
 
@@ -24,7 +25,14 @@ OWNER = "trackarr_owner"
 DATABASE = "trackarr"
 PORT = 5432
 STOP_LIMIT_SECONDS = 60.0
+MOST_BUFFERS_MB = 1024
+LEAST_BUFFERS_MB = 128
 FAST_UNSAFE = ("fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0")
+
+
+def buffers_megabytes(memory: int) -> int:
+    """PostgreSQL's own cache: an eighth of `memory` bytes, as the other processes live here too."""
+    return max(LEAST_BUFFERS_MB, min(MOST_BUFFERS_MB, memory // 8 >> 20))
 
 
 class EmbeddedPostgres:
@@ -46,7 +54,10 @@ class EmbeddedPostgres:
             # Said openly, as a PGPORT in the environment would change server and clients apart.
             f"port={PORT}",
             "unix_socket_permissions=0700",
-            "shared_buffers=128MB",
+            f"shared_buffers={buffers_megabytes(memory_bytes())}MB",
+            # A checkpoint writes much at once, while announces wait for the same disk.
+            "checkpoint_timeout=15min",
+            "max_wal_size=2GB",
             f"max_connections={connections}",
             "log_timezone=UTC",
             "timezone=UTC",

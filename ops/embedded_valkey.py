@@ -48,6 +48,9 @@ class EmbeddedValkey:
             # An answered announce is a durable announce, so each batch is on the disk first.
             *("--appendonly", "yes", "--appendfsync", "always"),
             *("--no-appendfsync-on-rewrite", "no", "--maxmemory-policy", "noeviction"),
+            # At the default of 64 MB a busy site rewrites its file every minute, beside announces
+            # that wait for the disk; what is to be read at a start stays a matter of seconds.
+            *("--auto-aof-rewrite-min-size", "256mb"),
         ]
         self.process = spawn(args, log)
         # Each announce waits for it, and what it does for one takes some microseconds.
