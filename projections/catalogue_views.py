@@ -67,24 +67,22 @@ class CategoryTrees:
 
 
 _VIEW = """
-SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+SELECT
        (SELECT value FROM site_1.settings WHERE key = 'catalogueVisibility'),
        coalesce(
            (SELECT show_adult_content FROM profiles_1.profiles WHERE account = %s::uuid), false
        ),
        (SELECT last FROM taxonomy_2.position)
 """
-# The statements of the catalogue are made so that one plan serves whatever is asked; planning
-# anew is most of their cost. The setting ends with the caller's transaction.
 
 
 def read_view(conn: Connection, trees: CategoryTrees, viewer: UUID | None) -> CatalogueView:
-    """The catalogue as this viewer sees it, None for strangers; asked first in a transaction."""
+    """The catalogue as this viewer sees it, None for strangers."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(_VIEW, [viewer], prepare=True).fetchone()
     if row is None:
         raise RuntimeError("a SELECT without a table gives a row")
-    _, visibility, shows_adult, position = row
+    visibility, shows_adult, position = row
     visible_to = msgspec.json.decode(visibility) if visibility else DEFAULTS["catalogueVisibility"]
     return CatalogueView(
         members_only=visible_to == "members",

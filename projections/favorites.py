@@ -118,16 +118,6 @@ def _set_pairs(
         )
 
 
-def is_favorite(conn: Connection, member: UUID, torrent: UUID) -> bool:
-    """Whether the torrent is the member's favourite."""
-    with conn.cursor(row_factory=tuple_row) as cursor:
-        row = cursor.execute(
-            "SELECT 1 FROM favorites_1.favorites WHERE member = %s AND torrent = %s",
-            [member, torrent],
-        ).fetchone()
-    return row is not None
-
-
 class _Place(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     favorited_at: datetime

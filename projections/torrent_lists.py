@@ -96,30 +96,32 @@ ORDER BY {order}
 
 
 def browse_torrents(conn: Connection, browse: Browse) -> tuple[list[ListedTorrent], Total]:
-    """One page of the catalogue, and how many torrents match. Raises `SearchTooSlow`.
-
-    In the caller's transaction, whose settings it may change.
-    """
+    """One page of the catalogue, and how many torrents match. Raises `SearchTooSlow`."""
     if not browse.is_free:
         return _walk(conn, browse), count_torrents(conn, browse)
     try:
-        _limit_search(conn)
-        if browse.tags:
-            counts = _count_tags(conn, browse.tags)
-            if len(counts) < len(set(browse.tags)):
-                return [], Total(0, exact=True)
-            # The rarest comes first: it leads the walk.
-            browse = msgspec.structs.replace(browse, tags=sorted(counts, key=counts.__getitem__))
-            if browse.is_one_tag:
-                total = counts[browse.tags[0]] + _count_hidden_tagged(conn, browse)
-                return _walk(conn, browse), Total(total, exact=True)
-        found = _probe(conn, browse)
-        if len(found) <= COUNTED:
-            rows = _list_found(conn, browse, found) if found else []
-            return rows, Total(len(found), exact=True)
-        return _walk(conn, browse), Total(COUNTED, exact=False)
+        with conn.transaction():
+            _limit_search(conn)
+            return _search(conn, browse)
     except psycopg.errors.QueryCanceled:
         raise SearchTooSlow(retry_after=5) from None
+
+
+def _search(conn: Connection, browse: Browse) -> tuple[list[ListedTorrent], Total]:
+    if browse.tags:
+        counts = _count_tags(conn, browse.tags)
+        if len(counts) < len(set(browse.tags)):
+            return [], Total(0, exact=True)
+        # The rarest comes first: it leads the walk.
+        browse = msgspec.structs.replace(browse, tags=sorted(counts, key=counts.__getitem__))
+        if browse.is_one_tag:
+            total = counts[browse.tags[0]] + _count_hidden_tagged(conn, browse)
+            return _walk(conn, browse), Total(total, exact=True)
+    found = _probe(conn, browse)
+    if len(found) <= COUNTED:
+        rows = _list_found(conn, browse, found) if found else []
+        return rows, Total(len(found), exact=True)
+    return _walk(conn, browse), Total(COUNTED, exact=False)
 
 
 def list_torrents(conn: Connection, browse: Browse) -> list[ListedTorrent]:

@@ -12,7 +12,10 @@ from projections.engine import Connection
 
 
 class TorrentRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One torrent for its page, its file and its thread; sizes are bytes, hashes hex."""
+    """One torrent for its page, its file and its thread; sizes are bytes, hashes hex.
+
+    `favorited` is whether it is a favourite of who was named to the look-up.
+    """
 
     id: UUID
     number: int
@@ -45,6 +48,7 @@ class TorrentRow(msgspec.Struct, frozen=True, kw_only=True):
     leechers: int
     completed: int
     comments: int
+    favorited: bool
 
 
 _FIND = """
@@ -53,7 +57,11 @@ SELECT t.id, t.number, t.info_hash, t.info_hash_v2, t.original_info_hash, t.name
        u.username AS uploader_name, t.status, t.created_at, t.moderator,
        m.username AS moderator_name, t.moderated_at, t.file_ref, t.nfo_ref,
        t.content_signature, t.imdb, t.tmdb, t.tvdb, t.igdb, t.openlibrary, t.tags,
-       f.seeders, f.leechers, f.completed, f.comments
+       f.seeders, f.leechers, f.completed, f.comments,
+       EXISTS (
+           SELECT FROM favorites_1.favorites v
+           WHERE v.member = %(viewer)s::uuid AND v.torrent = t.id
+       ) AS favorited
 FROM torrents_3.torrents t
 JOIN torrents_3.descriptions d ON d.torrent = t.id
 LEFT JOIN users_1.accounts u ON u.id = t.uploader
@@ -62,7 +70,7 @@ JOIN torrents_3.figures f ON f.number = t.number
 """
 
 
-def find_torrent(conn: Connection, info_hash: str) -> TorrentRow | None:
+def find_torrent(conn: Connection, info_hash: str, viewer: UUID | None = None) -> TorrentRow | None:
     """The torrent of this hash: canonical, v2 in full, or the first 40 digits of v2.
 
     A withdrawn torrent is not found. `info_hash` is 40 or 64 hex digits in either case.
@@ -82,11 +90,18 @@ def find_torrent(conn: Connection, info_hash: str) -> TorrentRow | None:
               AND (%(full)s::text IS NULL OR t.info_hash_v2 = %(full)s)
             LIMIT 1
             """,
-            {"short": wanted[:40], "full": wanted if len(wanted) > 40 else None},
+            {
+                "short": wanted[:40],
+                "full": wanted if len(wanted) > 40 else None,
+                "viewer": viewer,
+            },
         ).fetchone()
 
 
 def find_torrent_by_id(conn: Connection, torrent: UUID) -> TorrentRow | None:
     """The torrent with this id, unless it was withdrawn."""
     with conn.cursor(row_factory=class_row(TorrentRow)) as cursor:
-        return cursor.execute(_FIND + "WHERE NOT t.withdrawn AND t.id = %s", [torrent]).fetchone()
+        return cursor.execute(
+            _FIND + "WHERE NOT t.withdrawn AND t.id = %(torrent)s",
+            {"torrent": torrent, "viewer": None},
+        ).fetchone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from fastapi import Request
@@ -54,6 +55,7 @@ def known_address(request: Request) -> str | None:
     return str(address) if address else None
 
 
+@lru_cache(maxsize=4_096)
 def read_address(text: str) -> Address | None:
     """An address, an IPv4 one inside IPv6 as IPv4; None for anything else."""
     try:

@@ -87,7 +87,7 @@ def list_comments(
     """List the comments below a torrent, newest first; behind the same gate as its page."""
     before = _comment_at(after) if after is not None else None
     offset = 0 if before else offset_of(page, limit)
-    with reads.connection() as connection, connection.transaction():
+    with reads.catalogue() as connection:
         view = open_view(connection, trees, caller)
         torrent = visible_torrent(connection, info_hash, caller)
         gated = gate(view, info_hash=torrent.info_hash, category=torrent.category)

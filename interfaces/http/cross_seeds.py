@@ -178,7 +178,7 @@ def list_cross_seeds(
     Those of adult categories only where the caller's profile asks for them; of a torrent that is
     one itself nothing else is told.
     """
-    with reads.connection() as connection, connection.transaction():
+    with reads.catalogue() as connection:
         view = open_view(connection, trees, caller)
         row = visible_torrent(connection, info_hash, caller)
         gated = gate(view, info_hash=row.info_hash, category=row.category)
@@ -212,7 +212,7 @@ def show_cross_seed_stats(
     kept: Annotated[FiguresCache, Depends(_figures_of)],
 ) -> CrossSeedStatsReply | GatedTorrentReply:
     """Show how far the torrent's swarm also seeds accepted torrents of the same content."""
-    with reads.connection() as connection, connection.transaction():
+    with reads.catalogue() as connection:
         view = open_view(connection, trees, caller)
         row = visible_torrent(connection, info_hash, caller)
     gated = gate(view, info_hash=row.info_hash, category=row.category)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Annotated, Any, cast
@@ -13,6 +13,7 @@ import msgspec
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyCookie, SecurityScopes
 from psycopg import Connection, OperationalError
+from psycopg_pool import ConnectionPool
 from starlette.concurrency import run_in_threadpool
 
 from application.bus import Actor, Context, RequestKey
@@ -104,7 +105,7 @@ CurrentSignIn = Annotated[SignIn | None, Depends(sign_in_of)]
 
 def _is_shut_out(request: Request, sign_in: SignIn) -> bool:
     """Whether he must set up a second factor before he may ask for this."""
-    path = request.url.path
+    path = request.scope["path"]
     return sign_in.lacks_factor and not (path in _WITHOUT_FACTOR or path.startswith("/api/me/2fa/"))
 
 
@@ -236,17 +237,25 @@ class ReadAccess:
         self.services = services
         self._unsettled = session
 
-    @contextmanager
-    def connection(self) -> Iterator[Connection[Any]]:
+    def connection(self) -> AbstractContextManager[Connection[Any]]:
         """Raises `Unavailable` when the database is away, or gave no connection in time.
 
-        The first one of a request waits a moment for the session's last write.
+        The first one of a request waits a moment for the session's last write. Each statement is
+        its own transaction unless one is opened.
         """
+        return self._of(self.services.reads)
+
+    def catalogue(self) -> AbstractContextManager[Connection[Any]]:
+        """The same for statements made so that one plan serves whatever is asked."""
+        return self._of(self.services.catalogue)
+
+    @contextmanager
+    def _of(self, pool: ConnectionPool[Connection[Any]]) -> Iterator[Connection[Any]]:
         session, self._unsettled = self._unsettled, None
         if session is not None:
             self.services.freshness.settle(session)
         try:
-            with self.services.reads.connection() as connection:
+            with pool.connection() as connection:
                 yield connection
         except OperationalError as fault:
             raise Unavailable(

@@ -31,7 +31,7 @@ from interfaces.http.torrent_replies import (
     visible_torrent,
 )
 from projections import favorites
-from projections.favorites import CURSOR_KINDS, Sort, count_favorites, is_favorite
+from projections.favorites import CURSOR_KINDS, Sort, count_favorites
 
 router = APIRouter(tags=["Favorites"])
 
@@ -68,9 +68,8 @@ def unfavorite_torrent(
     One that was hidden since can still be taken back; of others that are, nobody learns here.
     """
     with reads.connection() as connection:
-        torrent = known_torrent(connection, info_hash)
-        known = may_see(torrent, caller) or is_favorite(connection, caller.account, torrent.id)
-    if not known:
+        torrent = known_torrent(connection, info_hash, caller)
+    if not (may_see(torrent, caller) or torrent.favorited):
         raise TorrentNotFound()
     call.dispatch(UnfavoriteTorrent(torrent=torrent.id))
     return FavoriteStateReply(favorited=False)
@@ -99,7 +98,7 @@ def list_favorites(
     """
     behind = _place(after, sort) if after is not None else None
     viewer = viewer_of(caller)
-    with reads.connection() as connection, connection.transaction():
+    with reads.catalogue() as connection:
         view = open_view(connection, trees, caller)
         without = view.without
         # One more than shown tells whether there is a next page.
@@ -118,7 +117,6 @@ def list_favorites(
         [
             FavoriteJson(
                 **json_fields(row.torrent, view.categories),
-                viewer_favorited=True,
                 favorited_at=instant_text(row.favorited_at),
             )
             for row in shown

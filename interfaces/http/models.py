@@ -11,7 +11,8 @@ from pydantic.alias_generators import to_camel
 
 def instant_text(at: datetime) -> str:
     """ISO 8601 in UTC with milliseconds and `Z`, as the reference writes instants."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    # Of what the standard library offers, the quickest: hot pages write many.
+    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 def _no_control_characters(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
@@ -20,7 +20,6 @@ class RequestNotes:
     position: int | None = None
     stale: tuple[str, ...] = ()
     repeated: bool = False
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     looked_up: bool = False
     sign_in: SignIn | None = None
     """Who asks, once that was looked up."""

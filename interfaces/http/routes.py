@@ -46,6 +46,8 @@ from interfaces.http import (
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
+    # Looked through from the top: what is asked for most comes first.
+    torrents.router,
     health.router,
     auth.router,
     passwords.router,
@@ -67,7 +69,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     banned_addresses.router,
     site_settings.router,
     categories.router,
-    torrents.router,
     torrent_uploads.router,
     torrent_edits.router,
     cross_seeds.router,

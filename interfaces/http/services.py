@@ -71,6 +71,7 @@ class HttpServices:
     bus: Bus
     log: EventLogPort
     reads: ConnectionPool[Connection[Any]]
+    catalogue: ConnectionPool[Connection[Any]]
     sessions: Sessions
     presence: Presence
     address_mask: AddressMask

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from fastapi import Response
@@ -16,6 +17,7 @@ from domain.taxonomy import slugify
 from interfaces.http.models import instant_text
 from interfaces.http.paging import Pagination
 from projections.catalogue_views import CategoryTree
+from projections.taxonomy import CategoryRow
 from projections.torrent_lists import ListedTorrent
 from projections.torrent_pages import TorrentRow
 
@@ -27,7 +29,7 @@ class _Json(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class CategoryRefJson(_Json, frozen=True, kw_only=True):
-    id: str
+    id: UUID
     name: str
     slug: str
     type: str | None
@@ -39,7 +41,7 @@ class TagRefJson(_Json, frozen=True, kw_only=True):
 
 
 class MemberRefJson(_Json, frozen=True, kw_only=True):
-    id: str
+    id: UUID
     username: str | None
 
 
@@ -52,15 +54,15 @@ class SwarmJson(_Json, frozen=True, kw_only=True):
 class TorrentJson(_Json, frozen=True, kw_only=True):
     """`TorrentReply`, field by field."""
 
-    id: str
+    id: UUID
     info_hash: str
     info_hash_v2: str | None
     name: str
     size: int
     file_count: int
-    category_id: str | None
+    category_id: UUID | None
     category: CategoryRefJson | None
-    uploader_id: str
+    uploader_id: UUID
     uploader: MemberRefJson
     moderation_status: str
     is_active: bool = True
@@ -91,9 +93,9 @@ class ContentFileJson(_Json, frozen=True, kw_only=True):
 
 
 class CommentJson(_Json, frozen=True, kw_only=True):
-    id: str
-    torrent_id: str
-    author_id: str
+    id: UUID
+    torrent_id: UUID
+    author_id: UUID
     author: MemberRefJson
     content: str | None
     created_at: str
@@ -151,37 +153,29 @@ def page_response(data: Sequence[TorrentJson], counts: Pagination, cursor: str |
 
 def torrent_json(row: ListedTorrent, tree: CategoryTree) -> TorrentJson:
     """A row of the catalogue."""
-    return TorrentJson(**json_fields(row, tree), viewer_favorited=row.favorited)
+    return TorrentJson(**json_fields(row, tree))
 
 
 def json_fields(row: ListedTorrent | TorrentRow, tree: CategoryTree) -> dict[str, Any]:
     """Fields of `TorrentJson` that a list's row and a page's row have alike."""
     category = tree.by_id.get(row.category) if row.category else None
     return {
-        "id": str(row.id),
+        "id": row.id,
         "info_hash": row.info_hash,
         "info_hash_v2": row.info_hash_v2,
         "name": row.name,
         "size": row.size,
         "file_count": row.file_count,
-        "category_id": str(row.category) if row.category else None,
-        "category": (
-            CategoryRefJson(
-                id=str(category.id), name=category.name, slug=category.slug, type=category.type
-            )
-            if category
-            else None
-        ),
-        "uploader_id": str(row.uploader),
-        "uploader": MemberRefJson(id=str(row.uploader), username=row.uploader_name),
+        "category_id": row.category,
+        "category": _category_ref(category) if category else None,
+        "uploader_id": row.uploader,
+        "uploader": MemberRefJson(id=row.uploader, username=row.uploader_name),
         "moderation_status": row.status,
         "is_approved": row.status == "accepted",
         "created_at": instant_text(row.created_at),
         "moderated_at": instant_text(row.moderated_at) if row.moderated_at else None,
         "moderated_by": (
-            MemberRefJson(id=str(row.moderator), username=row.moderator_name)
-            if row.moderator
-            else None
+            MemberRefJson(id=row.moderator, username=row.moderator_name) if row.moderator else None
         ),
         "imdb_id": row.imdb,
         "tmdb_id": row.tmdb,
@@ -191,7 +185,15 @@ def json_fields(row: ListedTorrent | TorrentRow, tree: CategoryTree) -> dict[str
         "tags": [_tag_ref(tag) for tag in row.tags],
         "stats": SwarmJson(seeders=row.seeders, leechers=row.leechers, completed=row.completed),
         "comment_count": row.comments,
+        "viewer_favorited": row.favorited,
     }
+
+
+@lru_cache(maxsize=1_000)
+def _category_ref(category: CategoryRow) -> CategoryRefJson:
+    return CategoryRefJson(
+        id=category.id, name=category.name, slug=category.slug, type=category.type
+    )
 
 
 @lru_cache(maxsize=10_000)

@@ -104,15 +104,16 @@ def visible_torrent(conn: Connection, info_hash: str, actor: Actor | None) -> To
 
     Raises `TorrentNotFound`, the same for a hidden one and for what is no hash.
     """
-    row = known_torrent(conn, info_hash)
+    row = known_torrent(conn, info_hash, actor)
     if not may_see(row, actor):
         raise TorrentNotFound()
     return row
 
 
-def known_torrent(conn: Connection, info_hash: str) -> TorrentRow:
+def known_torrent(conn: Connection, info_hash: str, actor: Actor | None = None) -> TorrentRow:
     """The torrent of a hash, whoever may see it. Raises `TorrentNotFound`."""
-    row = find_torrent(conn, info_hash) if _HASH.fullmatch(info_hash) else None
+    viewer = actor.account if actor else None
+    row = find_torrent(conn, info_hash, viewer) if _HASH.fullmatch(info_hash) else None
     if row is None:
         raise TorrentNotFound()
     return row
@@ -172,7 +173,7 @@ def torrent_fields(row: ListedTorrent | TorrentRow, categories: Categories) -> d
         "tags": _tag_refs(row.tags),
         "stats": SwarmReply(seeders=row.seeders, leechers=row.leechers, completed=row.completed),
         "comment_count": row.comments,
-        "viewer_favorited": isinstance(row, ListedTorrent) and row.favorited,
+        "viewer_favorited": row.favorited,
     }
 
 

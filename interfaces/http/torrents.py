@@ -15,6 +15,7 @@ from interfaces.http.catalogue_access import GatedTorrentReply, Trees, gate, ope
 from interfaces.http.comments import CommentReply
 from interfaces.http.deps import MaybeSignedIn, Reads, Services, SignedIn
 from interfaces.http.errors import refusals
+from interfaces.http.lean_routes import LeanRoute
 from interfaces.http.models import Reply, instant_text
 from interfaces.http.paging import (
     BadCursor,
@@ -25,6 +26,7 @@ from interfaces.http.paging import (
     read_cursor,
     write_cursor,
 )
+from interfaces.http.request_counting import COUNTED
 from interfaces.http.torrent_json import (
     CommentJson,
     ContentFileJson,
@@ -43,7 +45,6 @@ from interfaces.http.torrent_replies import (
 )
 from projections.access import find_passkey_state
 from projections.comments import CommentRow, list_comments
-from projections.favorites import is_favorite
 from projections.torrent_browse import CURSOR_KINDS, Browse, Sort
 from projections.torrent_lists import (
     ListedTorrent,
@@ -52,7 +53,8 @@ from projections.torrent_lists import (
     sort_key,
 )
 
-router = APIRouter(tags=["Torrents"])
+router = APIRouter(tags=["Torrents"], route_class=LeanRoute, dependencies=[COUNTED])
+# The same as all routes are counted by: what an application adds, a route does not know of.
 
 COMMENTS_SHOWN = 20
 """Comments on a torrent's page; the rest by `GET /api/torrents/:hash/comments`."""
@@ -178,7 +180,7 @@ def list_torrents(
     `totalExact` is false has at least `total` matches.
     """
     after = asked.keys()
-    with reads.connection() as connection, connection.transaction():
+    with reads.catalogue() as connection:
         view = open_view(connection, trees, caller)
         branch = view.categories.branch(asked.category) if asked.category else None
         browse = Browse(
@@ -224,19 +226,17 @@ def show_torrent(
     One of an adult category is shown to members whose profile asks for such; others are told
     only that it is one.
     """
-    with reads.connection() as connection, connection.transaction():
+    with reads.catalogue() as connection:
         view = open_view(connection, trees, caller)
         row = visible_torrent(connection, info_hash, caller)
         gated = gate(view, info_hash=row.info_hash, category=row.category)
         if gated is not None:
             return Response(gated.model_dump_json(by_alias=True), media_type="application/json")
-        favorited = caller is not None and is_favorite(connection, caller.account, row.id)
         comments = list_comments(connection, row.id, limit=COMMENTS_SHOWN) if row.comments else []
     stored = services.torrents
     return json_response(
         TorrentDetailJson(
             **json_fields(row, view.categories),
-            viewer_favorited=favorited,
             description=row.description,
             piece_length=row.piece_length,
             files=[
@@ -255,10 +255,10 @@ def show_torrent(
 def _comment_json(row: CommentRow) -> CommentJson:
     at = instant_text(row.created_at)
     return CommentJson(
-        id=str(row.id),
-        torrent_id=str(row.torrent),
-        author_id=str(row.author),
-        author=MemberRefJson(id=str(row.author), username=row.author_name),
+        id=row.id,
+        torrent_id=row.torrent,
+        author_id=row.author,
+        author=MemberRefJson(id=row.author, username=row.author_name),
         content=row.content,
         created_at=at,
         updated_at=at,

@@ -129,7 +129,7 @@ def list_member_uploads(
     """
     behind = read_cursor(after, int, int) if after is not None else None
     offset = 0 if behind else offset_of(page, limit)
-    with reads.connection() as connection, connection.transaction():
+    with reads.catalogue() as connection:
         view = open_view(connection, trees, caller)
         require_member(connection, account)
         browse = Browse(

@@ -129,6 +129,7 @@ def http_services(base: Foundation) -> HttpServices:
         bus=application_bus(base, models),
         log=base.log,
         reads=base.reads,
+        catalogue=base.catalogue,
         sessions=Sessions(base.log, monotonic=time.monotonic),
         presence=Presence(base.log, RedisPresence(base.redis), clock=system_clock),
         address_mask=AddressMask(base.keyring.active("challenges").material),
@@ -171,7 +172,7 @@ def probes(base: Foundation) -> dict[str, Callable[[], None]]:
 
     def postgres() -> None:
         with base.reads.connection() as conn:
-            base.reads.check_connection(conn)
+            conn.execute("")
 
     def redis() -> None:
         base.redis.ping()

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
-from psycopg import Connection
-from psycopg_pool import ConnectionPool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -18,6 +16,7 @@ from application.store.keyring import Keyring, KeyringError
 from application.store.log import EventLog
 from application.store.topics import registry
 from interfaces.access_feed import AccessPublisher
+from ops.container.pools import Pool, catalogue_pool, read_pool
 from ops.container.process import database_url, redis_url
 from ops.keyring_file import KeyringFile, KeyringUnusable
 from ops.settings import Settings
@@ -29,13 +28,17 @@ ANSWER_SECONDS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Foundation:
-    """Objects that live as long as the process; `reads` connects as the restricted login."""
+    """Objects that live as long as the process.
+
+    `reads` and `catalogue` connect as the restricted login, the second with lasting plans.
+    """
 
     settings: Settings
     keyring: Keyring
     keyring_file: KeyringFile
     log: EventLog
-    reads: ConnectionPool[Connection[Any]]
+    reads: Pool
+    catalogue: Pool
     redis: redis.Redis
     entropy: SystemEntropy
 
@@ -73,17 +76,10 @@ def foundation(settings: Settings, *, name: str, connections: int = 8) -> Iterat
     url = database_url(settings)
     log = _open_log(url, keyring, connections)
     client = connect_redis(redis_url(settings))
-    pool: ConnectionPool[Connection[Any]] = ConnectionPool(
-        url,
-        min_size=1,
-        max_size=connections,
-        timeout=ANSWER_SECONDS,
-        open=False,
-        name=name,
-        check=ConnectionPool.check_connection,
-        kwargs={"application_name": f"trackarr {name}"},
-    )
+    pool = read_pool(url, name=name, most=connections, timeout=ANSWER_SECONDS)
+    catalogue = catalogue_pool(url, name=name, most=connections, timeout=ANSWER_SECONDS)
     pool.open()
+    catalogue.open()
     try:
         yield Foundation(
             settings=settings,
@@ -91,11 +87,13 @@ def foundation(settings: Settings, *, name: str, connections: int = 8) -> Iterat
             keyring_file=keyring_file,
             log=log,
             reads=pool,
+            catalogue=catalogue,
             redis=client,
             entropy=SystemEntropy(),
         )
     finally:
         pool.close()
+        catalogue.close()
         client.close()
         log.close()
 

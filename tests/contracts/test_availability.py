@@ -25,7 +25,7 @@ def without_read_models(api: Api) -> Iterator[Api]:
         ConnectionPool(api.app_url, min_size=1, max_size=1, timeout=0.05, open=True) as pool,
         pool.connection(timeout=10),
     ):
-        services = replace(api.services, reads=pool)
+        services = replace(api.services, reads=pool, catalogue=pool)
         yield replace(api, app=create_app(services), services=services)
 
 

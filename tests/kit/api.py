@@ -16,7 +16,6 @@ import psycopg
 import uuid6
 from fastapi import FastAPI
 from psycopg import sql
-from psycopg_pool import ConnectionPool
 from redis import Redis
 
 from application.access import AnnounceAddresses, Passkeys
@@ -42,6 +41,7 @@ from interfaces.http.cookies import (
 )
 from interfaces.http.freshness import Freshness
 from interfaces.http.services import HttpServices, HttpSettings
+from ops.container.pools import catalogue_pool, read_pool
 from projections import accounting, member_directory
 from projections.engine import Projection, install, schema_of
 from projections.read_your_writes import ReadYourWrites
@@ -153,9 +153,10 @@ def running_api(
     cookie = partial(
         SessionCookie, keyring.active("cookie").material, secure=False, entropy=entropy
     )
-    with ConnectionPool(
-        app_url, min_size=1, max_size=6, open=False, kwargs={"autocommit": True}
-    ) as pool:
+    with (
+        read_pool(app_url, name="test", most=6, timeout=30) as pool,
+        catalogue_pool(app_url, name="test", most=6, timeout=30) as catalogue,
+    ):
         fresh = ReadYourWrites(pool, log, projections, wake=lambda: None)
         bus = Bus(log, HANDLERS, after_commit=fresh, taken=TAKEN)
         passkeys = Passkeys(keyring.materials("passkeys"))
@@ -163,6 +164,7 @@ def running_api(
             bus=bus,
             log=log,
             reads=pool,
+            catalogue=catalogue,
             sessions=Sessions(log, monotonic=time.monotonic),
             presence=Presence(log, RedisPresence(redis), clock=clock),
             address_mask=AddressMask(keyring.active("challenges").material),
