@@ -36,6 +36,13 @@ def cores() -> tuple[int, int]:
     return allowed[0], allowed[min(1, len(allowed) - 1)]
 
 
+def place(pid: int, core: int) -> None:
+    """Keep a process that runs, with all its threads, on one core."""
+    for thread in psutil.Process(pid).threads():
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(thread.id, {core})
+
+
 @contextmanager
 def pinned_to(core: int) -> Iterator[None]:
     """Keep this process, and what it starts meanwhile, on one core."""

@@ -15,7 +15,7 @@ from ops.benchmarks.fixture import write_fixture
 from ops.benchmarks.ground import open_folder
 from ops.benchmarks.installed import free_ports, neutral
 from ops.benchmarks.load import Generators, Load, Measured
-from ops.benchmarks.processes import Started, cores, cpu_seconds, pinned_to, start_own
+from ops.benchmarks.processes import Started, cores, cpu_seconds, pinned_to, place, start_own
 from ops.container.foundation import foundation
 from ops.embedded import EmbeddedServers
 from ops.run_state import Urls, settings_at
@@ -108,6 +108,16 @@ class Stage:
         if self._worker is not None:
             pids["worker"] = self._worker.pid
         return {name: cpu_seconds(pid) for name, pid in pids.items()}
+
+    @contextmanager
+    def server_on_one_core(self) -> Iterator[None]:
+        """In this block Valkey, without which no announce is answered, is on the tracker's core."""
+        valkey = self._servers.pids["valkey"]
+        place(valkey, self.core)
+        try:
+            yield
+        finally:
+            place(valkey, self.other_core)
 
     def newest_entry(self) -> str:
         """Id of the last entry of the tracker's stream, "0-0" while there is none."""
