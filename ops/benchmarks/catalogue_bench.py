@@ -26,13 +26,14 @@ from ops.benchmarks.catalogue_asks import (
     path,
 )
 from ops.benchmarks.catalogue_counters import CHANGES, Counters, changing
-from ops.benchmarks.catalogue_page import PAGE, catalogue_page
+from ops.benchmarks.catalogue_page import catalogue_part
 from ops.benchmarks.catalogue_plain import statement
 from ops.benchmarks.catalogue_plans import PlanLog, Scan, explaining, large_scans
 from ops.benchmarks.catalogue_rows import SMALLER, ask_row, growth_row, loading_rows, search_rows
 from ops.benchmarks.catalogue_set import SEED, Shape
 from ops.benchmarks.catalogue_stage import Stage, open_stage
 from ops.benchmarks.catalogue_timing import Client, Timed, measure, percentile
+from ops.benchmarks.document import PAGE, write_part
 from ops.benchmarks.machine import Machine, this_machine
 from ops.benchmarks.processes import BenchmarkFailed, pinned_to
 from ops.benchmarks.rows import Bound, Row, table_text
@@ -131,7 +132,7 @@ def _write(
     )
     typer.echo(f"written to {output}", err=True)
     if document:
-        PAGE.write_text(catalogue_page(found, machine, Shape.of(scale), scale=scale))
+        write_part("catalogue", catalogue_part(found, machine, Shape.of(scale), scale=scale))
         typer.echo(f"written to {PAGE}", err=True)
 
 

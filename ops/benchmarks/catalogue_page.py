@@ -1,27 +1,24 @@
-"""The page `docs/benchmarks-catalogue.md`, written from a run: no figure on it is typed by hand."""
+"""The catalogue's part of the benchmarks' page, written from a run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from ops.benchmarks.catalogue_set import Shape
 from ops.benchmarks.machine import Machine, machine_table
 from ops.benchmarks.rows import Row, table_text
 
-PAGE: Final = Path("docs/benchmarks-catalogue.md")
 COMMAND: Final = "./ops/bench catalogue"
 _HEADING = """\
-# Benchmark of the catalogue
+## The catalogue
 
-Written by `{command}` from its own run; do not edit. The same figures as JSON are in
-`bench-results/catalogue.json`. `{short} --help` names the options. The tracker's figures are in
-[benchmarks.md](benchmarks.md).
+Written by `{command}`. The same figures as JSON are in
+`bench-results/catalogue.json`. `{short} --help` names the options.
 
 """
 _METHOD = """
-## How it is measured
+### How the catalogue is measured
 
 - A private installation in a temporary folder: embedded PostgreSQL and Valkey as shipped, one `api` process on the
   first core; PostgreSQL and the asking program on the second. Rate limits are off, all else is on.
@@ -41,8 +38,8 @@ _METHOD = """
 """
 
 
-def catalogue_page(rows: Sequence[Row], machine: Machine, shape: Shape, *, scale: float) -> str:
-    """The whole page."""
+def catalogue_part(rows: Sequence[Row], machine: Machine, shape: Shape, *, scale: float) -> str:
+    """What stands on the page of the catalogue."""
     told = f"{COMMAND} --document" if scale == 1 else f"{COMMAND} --scale {scale:g} --document"
     community = (
         f"{shape.torrents:,} torrents, {shape.members:,} members, "

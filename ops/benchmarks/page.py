@@ -1,4 +1,4 @@
-"""The page `docs/benchmarks.md`, written from a run: no figure on it is typed by hand."""
+"""The tracker's part of the benchmarks' page, written from a run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ops.benchmarks.rows import Row, table_text
 
 COMMAND = "./ops/bench tracker"
 _HEADING = """\
-# Benchmarks
+## The tracker
 
-Written by `{command}` from its own run; do not edit. The same figures as JSON are in
+Written by `{command}`. The same figures as JSON are in
 `bench-results/tracker.json`. `{short} --help` names the options.
 
 """
 _METHOD = """
-## How it is measured
+### How the tracker is measured
 
 - A private installation in a temporary folder: embedded PostgreSQL and Valkey as shipped (`appendfsync always`), one
   tracker on the first core; load generator, servers and worker on the second. Limits for one address and one member
@@ -40,7 +40,7 @@ _METHOD = """
 """
 
 
-def benchmarks_page(rows: Sequence[Row], machine: Machine, *, command: str) -> str:
-    """The whole page."""
+def tracker_part(rows: Sequence[Row], machine: Machine, *, command: str) -> str:
+    """What stands on the page of the tracker."""
     heading = _HEADING.format(command=command, short=COMMAND)
     return heading + machine_table(machine) + table_text(rows) + "\n" + _METHOD

@@ -13,10 +13,11 @@ from typing import Annotated
 import typer
 
 from ops.benchmarks.chain import await_folded, fill, measure_chain, measure_fold, measure_replay
+from ops.benchmarks.document import PAGE, write_part
 from ops.benchmarks.load import CompilerMissing, Load
 from ops.benchmarks.machine import Machine, this_machine
 from ops.benchmarks.paced import measure_latency, measure_steady
-from ops.benchmarks.page import COMMAND, benchmarks_page
+from ops.benchmarks.page import COMMAND, tracker_part
 from ops.benchmarks.processes import BenchmarkFailed
 from ops.benchmarks.rates import WORKS, measure_rates
 from ops.benchmarks.rivals import open_rivals
@@ -25,7 +26,6 @@ from ops.benchmarks.stage import Stage, open_stage
 from ops.benchmarks.swarms import MEMBERS, PEERS, measure_memory, measure_swarm_size
 from ops.logs import configure_logging
 
-PAGE = Path("docs/benchmarks.md")
 Say = Callable[[str], None]
 
 
@@ -121,7 +121,7 @@ def _write(
     typer.echo(f"written to {output}", err=True)
     if document:
         told = f"{COMMAND} --steady {steady} --document" if steady else f"{COMMAND} --document"
-        PAGE.write_text(benchmarks_page(found, machine, command=told))
+        write_part("tracker", tracker_part(found, machine, command=told))
         typer.echo(f"written to {PAGE}", err=True)
 
 

@@ -12,9 +12,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ops.benchmarks.document import write_part
 from ops.benchmarks.load import Generators, Load
 from ops.benchmarks.machine import this_machine
-from ops.benchmarks.page import benchmarks_page
+from ops.benchmarks.page import tracker_part
 from ops.benchmarks.processes import BenchmarkFailed, cores, pinned_to
 from ops.benchmarks.rows import Beside, Bound, Row, cells
 from ops.benchmarks.tracker_bench import command
@@ -127,9 +128,21 @@ def test_what_is_not_installed_is_named_and_judged_by_nobody() -> None:
 
 def test_the_page_holds_command_machine_and_table() -> None:
     machine = this_machine()
-    page = benchmarks_page(
+    page = tracker_part(
         [Row(name="HTTP", value=1234, unit="/s")], machine, command="./ops/bench tracker"
     )
     assert "Written by `./ops/bench tracker`" in page
     assert machine.date in page
     assert "| HTTP | 1,234 /s |" in page
+
+
+def test_each_benchmark_writes_its_own_part_of_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    write_part("catalogue", "## The catalogue\n\nfirst\n", page)
+    write_part("tracker", "## The tracker\n", page)
+    write_part("catalogue", "## The catalogue\n\nsecond\n", page)
+    text = page.read_text()
+    assert text.startswith("# Benchmarks\n")
+    assert text.index("## The tracker") < text.index("## The catalogue")
+    assert "first" not in text
+    assert text.endswith("<!-- catalogue -->\n## The catalogue\n\nsecond\n")

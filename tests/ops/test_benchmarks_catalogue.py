@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from ops.benchmarks.catalogue_bench import command
-from ops.benchmarks.catalogue_page import catalogue_page
+from ops.benchmarks.catalogue_page import catalogue_part
 from ops.benchmarks.catalogue_plans import large_scans, read_plans
 from ops.benchmarks.catalogue_set import Shape, write_set
 from ops.benchmarks.catalogue_timing import percentile, require_as_much
@@ -119,7 +119,7 @@ def test_an_emptier_answer_is_no_figure() -> None:
 def test_the_page_names_its_community_and_command() -> None:
     bound = Bound(value=3, must=2, aim=1, kind="<=", of="plain SQL")
     row = Row(name="browse", value=1.5, unit="ms", bounds=(bound,), faults=2, load="requests")
-    page = catalogue_page([row], this_machine(), Shape.of(1), scale=1)
+    page = catalogue_part([row], this_machine(), Shape.of(1), scale=1)
     assert "Written by `./ops/bench catalogue --document`" in page
     assert "1,000,000 torrents, 100,000 members, 5,000,000 comments, 3,000,000 favourites" in page
     assert "| browse | 1.50 ms |" in page
