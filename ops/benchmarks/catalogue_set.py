@@ -255,8 +255,8 @@ def _share(choices: tuple[str, ...], shares: tuple[float, ...], at: float) -> st
 
 
 def _vocabulary(random: np.random.Generator) -> list[str]:
-    """20,000 words of two to four syllables."""
-    sizes = random.integers(2, 5, 20_000)
+    """20,000 words of one to three syllables."""
+    sizes = random.integers(1, 4, 20_000)
     return ["".join(random.choice(words.SYLLABLES, size)) for size in sizes]
 
 

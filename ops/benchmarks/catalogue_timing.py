@@ -19,10 +19,13 @@ from ops.benchmarks.catalogue_asks import Ask
 from ops.benchmarks.processes import BenchmarkFailed
 
 WAIT_SECONDS = 30.0
-PLAIN_SEARCHES = 20
-"""So many times the whole table is read for a search, and the rest of the time goes to requests."""
+IDLE_SECONDS = 1.0
 LEAST = 5
-"""So many times each is measured, however long it takes."""
+"""So many times plain SQL is measured, however long it takes; for searches, which read the whole
+table, no more."""
+LEAST_REQUESTS = 100
+PLAIN_SECONDS = 0.5
+"""So long plain SQL is measured in a round, one statement at least."""
 ROUND = 20
 """So many requests, then as many plain statements: each warm, as where somebody uses the site."""
 LISTS = frozenset({"browse", "filter", "favorites"})
@@ -33,10 +36,11 @@ class Client:
     """One kept-alive connection to the API; sends little, so that the server is what is timed."""
 
     def __init__(self, port: int, cookie: str) -> None:
+        self._port = port
         self._host = f"localhost:{port}"
         self._cookie = cookie
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._used_at = time.monotonic()
+        self._socket = self._connect()
         self._buffer = b""
 
     def __enter__(self) -> Self:
@@ -49,6 +53,13 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self._socket.close()
+
+    def renew(self) -> None:
+        """Connect anew where the server may have closed what nobody used."""
+        if time.monotonic() - self._used_at > IDLE_SECONDS:
+            self._socket.close()
+            self._socket, self._buffer = self._connect(), b""
+            self._used_at = time.monotonic()
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Status and body."""
@@ -64,10 +75,17 @@ class Client:
         while len(self._buffer) < length:
             self._receive()
         body, self._buffer = self._buffer[:length], self._buffer[length:]
+        self._used_at = time.monotonic()
         return status, body
+
+    def _connect(self) -> socket.socket:
+        connected = socket.create_connection(("127.0.0.1", self._port), timeout=WAIT_SECONDS)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connected
 
     def json(self, path: str) -> Any:
         """The answer. Raises `BenchmarkFailed` for any but a good one."""
+        self.renew()
         status, body = self.get(path)
         if status != 200:
             raise BenchmarkFailed(f"GET {path} was answered {status}: {body[:200].decode()}")
@@ -124,10 +142,10 @@ def measure(
     prepared: list[float] = []
     refused: list[int] = []
     for path, values in ask.variants[:50]:
+        client.renew()
         status, body = client.get(path)
-        rows = _run(conn, ask.plain, values, prepare=True)
         if status == 200 and ask.kind in LISTS:
-            require_as_much(ask.name, body, rows)
+            require_as_much(ask.name, body, _run(conn, ask.plain, values, prepare=True))
 
     def request(path: str, _: Any) -> None:
         status, _ = client.get(path)
@@ -135,16 +153,23 @@ def measure(
             refused.append(status)
 
     variants = itertools.cycle(ask.variants)
+    least = min(LEAST_REQUESTS, turns)
     end = time.perf_counter() + seconds
-    most_plain = PLAIN_SEARCHES if ask.kind == "search" else turns
+    runs = [
+        (times, partial(_run_variant, conn, ask.plain, prepare=prepare))
+        for times, prepare in ((plain, False), (prepared, True))
+    ]
     gc.disable()
     try:
-        while len(requests) < turns and (time.perf_counter() < end or len(requests) < LEAST):
-            chosen = list(itertools.islice(variants, ROUND))
-            _time(request, chosen, requests, most=turns, end=end)
-            for times, prepare in ((plain, False), (prepared, True)):
-                run = partial(_run_variant, conn, ask.plain, prepare=prepare)
-                _time(run, chosen, times, most=most_plain, end=end)
+        while len(requests) < turns and (time.perf_counter() < end or len(requests) < least):
+            chosen = list(itertools.islice(variants, min(ROUND, turns - len(requests))))
+            client.renew()
+            _time(request, chosen, requests)
+            for times, run in runs:
+                if ask.kind != "search":
+                    _time(run, chosen, times, seconds=PLAIN_SECONDS)
+        for times, run in runs:
+            _time(run, itertools.islice(variants, max(0, LEAST - len(times))), times)
     finally:
         gc.enable()
     return Timed(ask=ask, requests=requests, plain=plain, prepared=prepared, refused=refused)
@@ -155,16 +180,17 @@ def _time(
     chosen: Iterable[tuple[str, Any]],
     times: list[float],
     *,
-    most: int,
-    end: float,
+    seconds: float = float("inf"),
 ) -> None:
-    """Do the work of each variant, and add its milliseconds, until there are enough."""
+    """Do the work of each variant, and add its milliseconds; of slow ones fewer than chosen."""
+    end = time.perf_counter() + seconds
     for path, values in chosen:
         began = time.perf_counter()
-        if len(times) >= most or (began > end and len(times) >= LEAST):
-            return
         work(path, values)
-        times.append((time.perf_counter() - began) * 1000)
+        done = time.perf_counter()
+        times.append((done - began) * 1000)
+        if done > end:
+            return
 
 
 def _run_variant(

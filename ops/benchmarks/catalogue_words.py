@@ -18,10 +18,16 @@ def _words(text: str) -> list[str]:
     return text.split()
 
 
-SYLLABLES = _words(
-    "ba be bo da de di do fa fe ga go ha he ka ke ki ko la le li lo ma me mi mo na ne no pa pe po "
-    "ra re ri ro sa se si so ta te ti to va ve vi vo wa we za zo"
+SYLLABLES = tuple(
+    f"{onset}{nucleus}{coda}"
+    for onset in _words(
+        "b bl br c ch cl cr d dr f fl fr g gl gr h j k l m n p pl pr qu r s sc sh sl sm sn sp st "
+        "str t th tr v w y z"
+    )
+    for nucleus in _words("a e i o u ai ea ee oa ou")
+    for coda in ("", *_words("n r s t l nd st ck m ng"))
 )
+"""As varied as those of natural languages: few of them would make many names alike in all parts."""
 COMMON = _words(
     "the of and night day city house man woman love world last first dark light black white red "
     "blue star king queen war road home river island moon sun winter summer secret lost dead"
