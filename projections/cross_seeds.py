@@ -106,7 +106,7 @@ _SIBLINGS: Final = """
           JOIN cross_seeds_1.contents c ON c.signature = own.signature
           WHERE own.torrent = %(torrent)s AND c.torrent <> own.torrent
           ORDER BY c.listed DESC LIMIT %(looked_at)s) near
-    JOIN torrents_3.torrents t ON t.id = near.torrent
+    JOIN torrents_4.torrents t ON t.id = near.torrent
     WHERE NOT t.withdrawn AND (t.status = 'accepted' OR %(all)s OR t.uploader = %(viewer)s)
       AND (t.category IS NULL OR t.category <> ALL(%(without)s::uuid[]))
 """
@@ -160,7 +160,7 @@ def _sum_figures(conn: Connection, torrent: UUID) -> CrossSeedFigures:
         .execute(
             f"""
             WITH siblings AS (SELECT number FROM ({_SIBLINGS}) s ORDER BY listed DESC LIMIT %(listed)s),
-            own AS (SELECT number FROM torrents_3.torrents WHERE id = %(torrent)s),
+            own AS (SELECT number FROM torrents_4.torrents WHERE id = %(torrent)s),
             active AS MATERIALIZED (
                 SELECT DISTINCT account FROM accounting_1.holdings
                 WHERE torrent = ANY(ARRAY(SELECT number FROM siblings)) AND seeding + leeching > 0

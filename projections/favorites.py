@@ -128,8 +128,8 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
 _VISIBLE: Final = sql.SQL(
     """
     FROM favorites_1.favorites v
-    JOIN torrents_3.torrents t ON t.id = v.torrent
-    JOIN torrents_3.figures f ON f.number = t.number
+    JOIN torrents_4.torrents t ON t.id = v.torrent
+    JOIN torrents_4.figures f ON f.number = t.number
     WHERE v.member = %(viewer)s AND NOT t.withdrawn
       AND (t.status = 'accepted' OR %(is_staff)s OR t.uploader = %(viewer)s)
       AND (t.category IS NULL OR t.category <> ALL(%(without)s::uuid[]))

@@ -120,7 +120,7 @@ _FOLLOWING = sql.SQL(
         a.starter_upload + coalesce(t.uploaded, 0) AS uploaded,
         coalesce(t.downloaded, 0) AS downloaded,
         (
-            SELECT u.created_at FROM torrents_3.torrents u
+            SELECT u.created_at FROM torrents_4.torrents u
             WHERE u.uploader = a.id AND u.status = 'accepted' AND NOT u.withdrawn
             ORDER BY u.listed DESC LIMIT 1
         ) AS last_upload_at

@@ -14,11 +14,11 @@ _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 _NAMES = """
     SELECT id, username FROM users_1.accounts WHERE id = ANY(%(ids)s::uuid[])
-    UNION ALL SELECT id, '"' || name || '"' FROM torrents_3.torrents WHERE id = ANY(%(ids)s::uuid[])
+    UNION ALL SELECT id, '"' || name || '"' FROM torrents_4.torrents WHERE id = ANY(%(ids)s::uuid[])
     UNION ALL SELECT id, name FROM taxonomy_2.categories WHERE id = ANY(%(ids)s::uuid[])
 """
 _MEANT = """
-    SELECT id FROM torrents_3.torrents
+    SELECT id FROM torrents_4.torrents
     WHERE info_hash = left(%(hash)s, 40) OR left(info_hash_v2, 40) = left(%(hash)s, 40)
     ORDER BY withdrawn, listed DESC LIMIT 1
 """

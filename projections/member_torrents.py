@@ -71,7 +71,7 @@ _LIST = sql.SQL(
         coalesce(c.snatches, 0) AS completed
     FROM users_1.accounts a
     JOIN accounting_1.holdings h ON h.account = a.number
-    JOIN torrents_3.torrents t ON t.number = h.torrent
+    JOIN torrents_4.torrents t ON t.number = h.torrent
     LEFT JOIN accounting_1.torrent_live l ON l.torrent = h.torrent
     LEFT JOIN accounting_1.torrent_totals c ON c.torrent = h.torrent
     WHERE a.id = %(account)s AND NOT t.withdrawn AND {held}
@@ -84,7 +84,7 @@ _COUNT = sql.SQL(
     SELECT {counts}
     FROM users_1.accounts a
     JOIN accounting_1.holdings h ON h.account = a.number
-    JOIN torrents_3.torrents t ON t.number = h.torrent
+    JOIN torrents_4.torrents t ON t.number = h.torrent
     WHERE a.id = %s AND NOT t.withdrawn
     """
 ).format(

@@ -347,7 +347,7 @@ def list_recent_actions(conn: Connection, *, limit: int) -> list[ActionRow]:
                 SELECT * FROM moderation_4.messages WHERE by_moderator
                 ORDER BY position DESC LIMIT %s
             ) m
-            LEFT JOIN torrents_3.torrents t ON t.id = m.torrent
+            LEFT JOIN torrents_4.torrents t ON t.id = m.torrent
             LEFT JOIN users_1.accounts a ON a.id = m.author
             ORDER BY m.position DESC
             """,

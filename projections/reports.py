@@ -247,7 +247,7 @@ _ROWS = sql.SQL(
     LEFT JOIN users_1.accounts m ON m.id = r.reporter
     LEFT JOIN users_1.accounts o ON o.id = r.owner
     LEFT JOIN users_1.accounts d ON d.id = r.decided_by
-    LEFT JOIN torrents_3.torrents t ON t.id = r.torrent
+    LEFT JOIN torrents_4.torrents t ON t.id = r.torrent
     LEFT JOIN forum_2.posts p ON r.target_type = 'post' AND p.id = r.target
     LEFT JOIN forum_2.topics f
         ON f.id = CASE r.target_type WHEN 'topic' THEN r.target ELSE p.topic END

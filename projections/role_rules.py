@@ -17,7 +17,7 @@ from projections.engine import Connection
 
 _FIELDS: Final[Mapping[Field, sql.SQL]] = {
     "approvedUploads": sql.SQL(
-        "(SELECT count(*) FROM torrents_3.torrents u"
+        "(SELECT count(*) FROM torrents_4.torrents u"
         " WHERE u.uploader = a.id AND u.status = 'accepted' AND NOT u.withdrawn)"
     ),
     "totalUploads": sql.SQL("a.uploads"),

@@ -139,7 +139,7 @@ def count_belongings(conn: Connection, category: UUID) -> tuple[int, int]:
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(
             """
-            SELECT (SELECT coalesce(sum(torrents), 0)::bigint FROM torrents_3.counts
+            SELECT (SELECT coalesce(sum(torrents), 0)::bigint FROM torrents_4.counts
                     WHERE category = %(category)s),
                    (SELECT count(*) FROM taxonomy_2.categories WHERE parent = %(category)s)
             """,

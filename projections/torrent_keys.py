@@ -45,9 +45,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         return "DESC" if self.descending else "ASC"
 
     @property
+    def names_suffice(self) -> bool:
+        """Whether the table of names to search in answers alone."""
+        return self.searched and not self.tags and not any("t." in c for c in self.conditions)
+
+    @property
     def needs_torrents(self) -> bool:
-        """Whether the sort's own table cannot answer alone."""
-        return bool(self.searched or self.tags or self.conditions)
+        """Whether neither the sort's own table nor that of names answers alone."""
+        return bool(self.searched or self.tags or self.conditions) and not self.names_suffice
 
 
 def wanted(browse: Browse, values: dict[str, Any]) -> Wanted:
@@ -130,12 +135,15 @@ def probe(wanted: Wanted) -> str:
 
 
 def sort_found(wanted: Wanted) -> str:
-    """Numbers of a page out of those `%(found)s`."""
+    """Numbers of a page out of those `%(found)s`, each looked up in the narrowest table."""
+    narrow = wanted.sort == "recent" or wanted.sort in _FIGURES
+    table = "f" if narrow else "t"
+    key = f"{table}.listed" if wanted.sort == "recent" else _KEYS[wanted.sort]
     return (
-        "SELECT t.number FROM torrents_3.torrents t"
-        " JOIN torrents_3.figures f ON f.number = t.number"
-        f" WHERE t.number = ANY(%(found)s::bigint[]){_after(wanted, 't')}"
-        f" ORDER BY {order(wanted)} LIMIT %(limit)s OFFSET %(offset)s"
+        f"SELECT {table}.number FROM torrents_4.{'figures f' if narrow else 'torrents t'}"
+        f" WHERE {table}.number = ANY(%(found)s::bigint[]){_after(wanted, table, key=key)}"
+        f" ORDER BY {key} {wanted.direction}, {table}.listed {wanted.direction}"
+        " LIMIT %(limit)s OFFSET %(offset)s"
     )
 
 
@@ -148,24 +156,14 @@ def _shown(wanted: Wanted, tail: str, *, by_torrent: bool = False, category: str
 
     `category` is a condition in place of the usual one.
     """
-    if wanted.sort in _FIGURES and not by_torrent:
-        if wanted.needs_torrents:
-            source = "torrents_3.figures f JOIN torrents_3.torrents t ON t.number = f.number"
-        else:
-            source = "torrents_3.figures f"
-        table, seen = "f", "f.shown"
-    else:
-        source, table = "torrents_3.torrents t", "t"
-        seen = "t.status = 'accepted' AND NOT t.withdrawn"
+    source, table, seen = _source(wanted, by_torrent=by_torrent)
     listed = f"{table}.listed"
     conditions = [seen, *wanted.conditions]
     if wanted.in_categories:
         conditions.append(category or f"{table}.category = ANY(%(categories)s::uuid[])")
     conditions += _without(wanted, table)
-    if wanted.searched:
-        source += " JOIN torrents_3.search_names s ON s.number = t.number"
     if wanted.tags and (wanted.sort == "recent" or by_torrent):
-        source += " JOIN torrents_3.tag_links k ON k.number = t.number"
+        source += " JOIN torrents_4.tag_links k ON k.number = t.number"
         conditions += _all_tags(wanted.tags)
         listed = "k.listed"
     elif wanted.tags:
@@ -179,10 +177,24 @@ def _shown(wanted: Wanted, tail: str, *, by_torrent: bool = False, category: str
     )
 
 
+def _source(wanted: Wanted, *, by_torrent: bool) -> tuple[str, str, str]:
+    """What accepted torrents are read from: tables, the one in order, and that it shows them."""
+    if wanted.names_suffice and (by_torrent or wanted.sort == "recent"):
+        return "torrents_4.search_names s", "s", "s.shown"
+    names = " JOIN torrents_4.search_names s ON s.number = {}.number" if wanted.searched else ""
+    if wanted.sort not in _FIGURES or by_torrent:
+        seen = "t.status = 'accepted' AND NOT t.withdrawn"
+        return f"torrents_4.torrents t{names.format('t')}", "t", seen
+    source = "torrents_4.figures f"
+    if wanted.needs_torrents:
+        source += " JOIN torrents_4.torrents t ON t.number = f.number"
+    return source + names.format("f"), "f", "f.shown"
+
+
 def _tagged(tags: int) -> str:
     """Shown torrents that bear the tags; nothing else has links."""
     return (
-        "SELECT k.number, NULL AS key, k.listed AS listed FROM torrents_3.tag_links k"
+        "SELECT k.number, NULL AS key, k.listed AS listed FROM torrents_4.tag_links k"
         f" WHERE {' AND '.join(_all_tags(tags))}"
     )
 
@@ -193,7 +205,7 @@ def _all_tags(tags: int) -> list[str]:
     No two torrents have one `listed`; a second equal column would only mislead the planner.
     """
     return ["k.tag = %(tag0)s"] + [
-        f"EXISTS (SELECT FROM torrents_3.tag_links k{place} WHERE k{place}.tag = %(tag{place})s"
+        f"EXISTS (SELECT FROM torrents_4.tag_links k{place} WHERE k{place}.tag = %(tag{place})s"
         f" AND k{place}.listed = k.listed)"
         for place in range(1, tags)
     ]
@@ -201,7 +213,7 @@ def _all_tags(tags: int) -> list[str]:
 
 def _hidden(wanted: Wanted, tail: str) -> str:
     """Torrents that are not accepted, as far as the viewer may see them."""
-    source = "torrents_3.torrents t"
+    source = "torrents_4.torrents t"
     conditions = ["t.status <> 'accepted'", "NOT t.withdrawn", *wanted.conditions]
     conditions += _without(wanted, "t")
     if wanted.hidden != "true":
@@ -210,11 +222,11 @@ def _hidden(wanted: Wanted, tail: str) -> str:
         conditions.append("t.category = ANY(%(categories)s::uuid[])")
     listed = "t.listed"
     if wanted.sort in _FIGURES:
-        source += " JOIN torrents_3.figures f ON f.number = t.number"
+        source += " JOIN torrents_4.figures f ON f.number = t.number"
         conditions.append("NOT f.shown")
         listed = "f.listed"
     if wanted.searched:
-        source += " JOIN torrents_3.search_names s ON s.number = t.number"
+        source += " JOIN torrents_4.search_names s ON s.number = t.number"
     if wanted.tags:
         conditions.append("t.tag_slugs @> %(tags)s::text[]")
     return (

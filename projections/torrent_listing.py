@@ -51,16 +51,20 @@ CREATE TABLE tag_links (
 CREATE INDEX ON tag_links (number);
 CREATE TABLE search_names (
     number bigint PRIMARY KEY,
+    listed bigint NOT NULL,
+    shown boolean NOT NULL,
+    category uuid,
     folded text COLLATE "C" NOT NULL,
     short text[] COLLATE "C" NOT NULL
 );
 CREATE INDEX ON search_names USING gin (folded gin_trgm_ops) WITH (fastupdate = off);
 CREATE INDEX ON search_names USING gin (short) WITH (fastupdate = off);
+CREATE INDEX ON search_names (listed) WHERE shown;
 """
 # `figures` and `tag_links` hold what everybody sees: accepted, not withdrawn. Neither `figures`
 # nor `search_names` is in the digest: peers are not in the log, and folding follows the Unicode
 # tables of the Python used.
-_FIGURES: Final = "torrents_3.figures"
+_FIGURES: Final = "torrents_4.figures"
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended({}, 4714))"
 # Both writers take this lock first, as each writes many rows of the same table.
 _ATTEMPTS: Final = 30
@@ -87,6 +91,7 @@ def list_again(
     """
     touched = [*new, *others]
     _write_names(cursor, names)
+    _show_names(cursor, [torrent for torrent in others if torrent not in names])
     _lock_figures(cursor)
     cursor.execute(
         """
@@ -148,14 +153,35 @@ def _write_names(cursor: Cursor, names: Mapping[UUID, str]) -> None:
     folded = [fold_text(name) for name in names.values()]
     cursor.execute(
         """
-        INSERT INTO search_names (number, folded, short)
-        SELECT t.number, n.folded, string_to_array(n.short, ' ')
+        INSERT INTO search_names (number, listed, shown, category, folded, short)
+        SELECT t.number, t.listed, t.status = 'accepted' AND NOT t.withdrawn, t.category,
+               n.folded, string_to_array(n.short, ' ')
         FROM unnest(%b::uuid[], %b::text[], %b::text[]) AS n (torrent, folded, short)
         JOIN torrents t ON t.id = n.torrent
-        ON CONFLICT (number) DO UPDATE SET folded = excluded.folded, short = excluded.short
+        ON CONFLICT (number) DO UPDATE SET
+            listed = excluded.listed, shown = excluded.shown, category = excluded.category,
+            folded = excluded.folded, short = excluded.short
         """,
         # Tokens are parts of words, so there is no space in any of them.
         [list(names), folded, [" ".join(short_tokens(text)) for text in folded]],
+    )
+
+
+def _show_names(cursor: Cursor, torrents: Sequence[UUID]) -> None:
+    """Let searches find these where lists show them; what they are called has not changed."""
+    if not torrents:
+        return
+    cursor.execute(
+        """
+        UPDATE search_names s SET listed = t.listed, shown = t.shown, category = t.category
+        FROM (
+            SELECT number, listed, status = 'accepted' AND NOT withdrawn AS shown, category
+            FROM torrents WHERE id = ANY(%s::uuid[])
+        ) t
+        WHERE s.number = t.number
+          AND (s.listed, s.shown, s.category) IS DISTINCT FROM (t.listed, t.shown, t.category)
+        """,
+        [list(torrents)],
     )
 
 
@@ -246,7 +272,7 @@ def _is_there(cursor: Cursor) -> bool:
     return row is not None and bool(row[0])
 
 
-def fill_counts(conn: Connection, schema: str = "torrents_3", *, last: bool = False) -> int:
+def fill_counts(conn: Connection, schema: str = "torrents_4", *, last: bool = False) -> int:
     """Take every count that differs from what accounting says; gives how many did.
 
     For a read model made anew, and for a start: what was written in between is then there too.

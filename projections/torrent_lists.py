@@ -1,7 +1,7 @@
 """Lists of torrents: the catalogue with its filters and sorts, and the moderation queue.
 
 Every list chooses its keys first, from one index in order, and decorates the rows of the page
-then. What no index gives in order is looked for without an order first, up to `COUNTED` matches:
+then. What no index gives in order is looked for without an order first, up to `SORTED` matches:
 so few are sorted in no time, and of more the ordered walk meets the first ones soon.
 """
 
@@ -23,6 +23,8 @@ from projections.torrent_browse import Browse, Sort, Viewer
 
 COUNTED = 2_000
 """Matches of a free filter are counted exactly up to here, then "at least" (design, section 9)."""
+SORTED = 5_000
+"""So many matches are sorted; more are dense enough for a walk in order to meet the page soon."""
 LONGEST_SEARCH = "2s"
 """No search may keep the database longer than this (issue "catalogue")."""
 
@@ -81,18 +83,19 @@ SELECT t.id, t.number, t.listed, t.info_hash, t.info_hash_v2, t.name, t.size, t.
        t.uploader, u.username AS uploader_name, t.status, t.created_at, t.moderator,
        m.username AS moderator_name, t.moderated_at, t.imdb, t.tmdb, t.tvdb, t.igdb,
        t.openlibrary, t.tags, f.seeders, f.leechers, f.completed, f.comments,
-       EXISTS (
-           SELECT FROM favorites_1.favorites v
+       coalesce((
+           SELECT true FROM favorites_1.favorites v
            WHERE v.member = %(viewer)s::uuid AND v.torrent = t.id
-       ) AS favorited
-FROM torrents_3.torrents t
-JOIN torrents_3.figures f ON f.number = t.number
+       ), false) AS favorited
+FROM torrents_4.torrents t
+JOIN torrents_4.figures f ON f.number = t.number
 LEFT JOIN users_1.accounts u ON u.id = t.uploader
 LEFT JOIN users_1.accounts m ON m.id = t.moderator
 WHERE t.number = ANY(ARRAY({keys}))
 ORDER BY {order}
 """
-# The array hides the limit from the outer plan, which else guesses a tenth of the table.
+# The array hides the limit from the outer plan, which else guesses a tenth of the table. Written
+# with EXISTS, all of the member's favourites would be read once for the page.
 
 
 def browse_torrents(conn: Connection, browse: Browse) -> tuple[list[ListedTorrent], Total]:
@@ -115,13 +118,13 @@ def _search(conn: Connection, browse: Browse) -> tuple[list[ListedTorrent], Tota
         # The rarest comes first: it leads the walk.
         browse = msgspec.structs.replace(browse, tags=sorted(counts, key=counts.__getitem__))
         if browse.is_one_tag:
-            total = counts[browse.tags[0]] + _count_hidden_tagged(conn, browse)
-            return _walk(conn, browse), Total(total, exact=True)
-    found = _probe(conn, browse)
-    if len(found) <= COUNTED:
-        rows = _list_found(conn, browse, found) if found else []
-        return rows, Total(len(found), exact=True)
-    return _walk(conn, browse), Total(COUNTED, exact=False)
+            tagged = counts[browse.tags[0]] + _count_hidden_tagged(conn, browse)
+            return _walk(conn, browse), Total(tagged, exact=True)
+    found = _probe(conn, browse, most=SORTED + 1)
+    total = Total(min(len(found), COUNTED), exact=len(found) <= COUNTED)
+    if len(found) > SORTED:
+        return _walk(conn, browse), total
+    return _list_found(conn, browse, found) if found else [], total
 
 
 def list_torrents(conn: Connection, browse: Browse) -> list[ListedTorrent]:
@@ -136,7 +139,7 @@ def count_torrents(conn: Connection, browse: Browse) -> Total:
     if browse.is_free:
         return browse_torrents(conn, browse)[1]
     if browse.uploader is not None:
-        found = len(_probe(conn, browse))
+        found = len(_probe(conn, browse, most=COUNTED + 1))
         return Total(min(found, COUNTED), exact=found <= COUNTED)
     values = {
         "categories": None if browse.categories is None else list(browse.categories),
@@ -166,7 +169,7 @@ def list_pending_torrents(
 ) -> list[ListedTorrent]:
     """Torrents that are not accepted, newest first; `status` narrows to one state."""
     keys = """
-        SELECT t.number FROM torrents_3.torrents t
+        SELECT t.number FROM torrents_4.torrents t
         WHERE t.status <> 'accepted' AND NOT t.withdrawn
           AND (%(status)s::text IS NULL OR t.status = %(status)s)
         ORDER BY t.listed DESC LIMIT %(limit)s OFFSET %(offset)s
@@ -226,11 +229,11 @@ def _walk(conn: Connection, browse: Browse) -> list[ListedTorrent]:
     )
 
 
-def _probe(conn: Connection, browse: Browse) -> list[int]:
-    """Numbers of matches in no order: all, or one more than are counted."""
+def _probe(conn: Connection, browse: Browse, *, most: int) -> list[int]:
+    """Numbers of matches in no order: all, or the first `most`."""
     values = _values(browse)
     statement = torrent_keys.probe(torrent_keys.wanted(browse, values))
-    values["most"] = COUNTED + 1
+    values["most"] = most
     with conn.cursor(row_factory=tuple_row) as cursor:
         return [row[0] for row in cursor.execute(statement.encode(), values).fetchall()]
 
@@ -267,7 +270,7 @@ def _count_hidden_tagged(conn: Connection, browse: Browse) -> int:
     return _number(
         conn,
         """
-        SELECT count(*) FROM torrents_3.torrents
+        SELECT count(*) FROM torrents_4.torrents
         WHERE status <> 'accepted' AND NOT withdrawn AND tag_slugs @> %(tags)s::text[]
           AND (%(is_staff)s OR uploader = %(viewer)s)
         """,
@@ -277,12 +280,12 @@ def _count_hidden_tagged(conn: Connection, browse: Browse) -> int:
 
 _COUNT = """
 SELECT (
-    SELECT coalesce(sum(torrents), 0)::bigint FROM torrents_3.counts
+    SELECT coalesce(sum(torrents), 0)::bigint FROM torrents_4.counts
     WHERE (%(categories)s::uuid[] IS NULL OR category = ANY(%(categories)s::uuid[]))
       AND category <> ALL(%(without)s::uuid[])
       AND (%(is_staff)s OR status = 'accepted')
 ) + CASE WHEN %(is_staff)s OR %(viewer)s::uuid IS NULL THEN 0 ELSE (
-    SELECT count(*) FROM torrents_3.torrents
+    SELECT count(*) FROM torrents_4.torrents
     WHERE uploader = %(viewer)s AND status <> 'accepted' AND NOT withdrawn
       AND (%(categories)s::uuid[] IS NULL OR category = ANY(%(categories)s::uuid[]))
       AND (category IS NULL OR category <> ALL(%(without)s::uuid[]))

@@ -58,15 +58,15 @@ SELECT t.id, t.number, t.info_hash, t.info_hash_v2, t.original_info_hash, t.name
        m.username AS moderator_name, t.moderated_at, t.file_ref, t.nfo_ref,
        t.content_signature, t.imdb, t.tmdb, t.tvdb, t.igdb, t.openlibrary, t.tags,
        f.seeders, f.leechers, f.completed, f.comments,
-       EXISTS (
-           SELECT FROM favorites_1.favorites v
+       coalesce((
+           SELECT true FROM favorites_1.favorites v
            WHERE v.member = %(viewer)s::uuid AND v.torrent = t.id
-       ) AS favorited
-FROM torrents_3.torrents t
-JOIN torrents_3.descriptions d ON d.torrent = t.id
+       ), false) AS favorited
+FROM torrents_4.torrents t
+JOIN torrents_4.descriptions d ON d.torrent = t.id
 LEFT JOIN users_1.accounts u ON u.id = t.uploader
 LEFT JOIN users_1.accounts m ON m.id = t.moderator
-JOIN torrents_3.figures f ON f.number = t.number
+JOIN torrents_4.figures f ON f.number = t.number
 """
 
 
@@ -81,9 +81,9 @@ def find_torrent(conn: Connection, info_hash: str, viewer: UUID | None = None) -
             _FIND
             + """
             WHERE t.id = ANY(ARRAY(
-                SELECT id FROM torrents_3.torrents WHERE info_hash = %(short)s
+                SELECT id FROM torrents_4.torrents WHERE info_hash = %(short)s
                 UNION ALL
-                SELECT id FROM torrents_3.torrents
+                SELECT id FROM torrents_4.torrents
                 WHERE info_hash_v2 IS NOT NULL AND left(info_hash_v2, 40) = %(short)s
             ))
               AND NOT t.withdrawn

@@ -100,7 +100,7 @@ class TorrentsProjection:
     """Every torrent with its details, its moderation status and where it stands in "newest"."""
 
     name = "torrents"
-    version = 3
+    version = 4
     topics: frozenset[str] | None = frozenset(
         {
             TorrentUploaded.TOPIC,

@@ -8,8 +8,19 @@ from typing import Any, Final
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-PLANNING: Final = "-c plan_cache_mode=force_generic_plan -c random_page_cost=1.1"
-"""Plans that last, made for memory and disks without heads: indexes are walked, not tables."""
+PLANNING: Final = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "plan_cache_mode=force_generic_plan",
+        "random_page_cost=1.1",
+        "max_parallel_workers_per_gather=0",
+        "jit=off",
+    )
+)
+"""Plans that last, made for memory and disks without heads: indexes are walked, not tables.
+
+Starting other processes, or compiling, takes longer than any of these statements should.
+"""
 Pool = ConnectionPool[Connection[Any]]
 
 

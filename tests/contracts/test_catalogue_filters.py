@@ -199,12 +199,14 @@ def test_the_catalogue_is_what_it_declares(mona: Browser, alice: Browser) -> Non
     assert issubclass(FavoriteJson, TorrentJson)
 
 
+@pytest.mark.parametrize("most_sorted", [3, 4, 5])
 def test_list_torrents_counts_free_filters_up_to_a_bound(
-    mona: Browser, anonymous: Browser, monkeypatch: pytest.MonkeyPatch
+    mona: Browser, anonymous: Browser, monkeypatch: pytest.MonkeyPatch, most_sorted: int
 ) -> None:
     for number in range(5):
         uploaded(mona, f"Film {number}", tags=["many", "more"])
     monkeypatch.setattr(torrent_lists, "COUNTED", 3)
+    monkeypatch.setattr(torrent_lists, "SORTED", most_sorted)
     every = [f"Film {number}" for number in (4, 3, 2, 1, 0)]
     for params in ({"q": "film"}, {"tags": "many,more"}, {"tags": "many", "sort": "name"}):
         assert total(anonymous, **params) == (3, False), params
@@ -233,13 +235,49 @@ def test_list_torrents_gives_up_a_search_that_takes_too_long(
     uploaded(mona, "Film")
     monkeypatch.setattr(torrent_lists, "LONGEST_SEARCH", "200ms")
     with psycopg.connect(api.app_url) as conn:
-        conn.execute("LOCK TABLE torrents_3.search_names IN ACCESS EXCLUSIVE MODE")
+        conn.execute("LOCK TABLE torrents_4.search_names IN ACCESS EXCLUSIVE MODE")
         reply = anonymous.get("/api/torrents", params={"q": "film"})
         assert reply.status_code == 503, reply.text
         assert reply.json()["data"]["code"] == "search_too_slow"
         assert "retry-after" in reply.headers
     assert found(anonymous, q="film") == ["Film"]
     assert found(anonymous) == ["Film"]
+
+
+@pytest.mark.parametrize("most_sorted", [0, 5])
+def test_a_search_finds_what_lists_show_at_any_time(
+    admin: Browser,
+    mona: Browser,
+    alice: Browser,
+    anonymous: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    most_sorted: int,
+) -> None:
+    monkeypatch.setattr(torrent_lists, "SORTED", most_sorted)
+    films, books = category(admin, "Films"), category(admin, "Books")
+    place = f"/api/torrents/{uploaded(alice, 'Walden', categoryId=films)['infoHash']}"
+
+    def searched(browser: Browser, **params: Any) -> set[tuple[str, ...]]:
+        """In the order of each table a search may walk."""
+        sorts = ("recent", "seeders", "name")
+        return {tuple(found(browser, q="wald", sort=sort, **params)) for sort in sorts}
+
+    decide = place.replace("/torrents/", "/mod/torrents/")
+    assert searched(anonymous) == {()}
+    assert searched(alice) == searched(mona) == {("Walden",)}
+    assert mona.post(f"{decide}/approve").status_code == 200
+    assert searched(anonymous, category=films) == {("Walden",)}
+    edited = mona.patch(place, json={"categoryId": books})
+    assert edited.status_code == 200, edited.text
+    assert searched(anonymous, category=films) == {()}
+    assert searched(anonymous, category=books) == {("Walden",)}
+    # An uploader's edit goes back to the queue.
+    assert alice.patch(place, json={"name": "Woodland"}).status_code == 200
+    assert searched(anonymous) == searched(alice) == {()}
+    assert found(alice, q="woodl") == ["Woodland"]
+    assert found(anonymous, q="woodl") == []
+    assert mona.post(f"{decide}/approve").status_code == 200
+    assert found(anonymous, q="woodl") == ["Woodland"]
 
 
 def test_withdrawn_torrents_are_found_nowhere(mona: Browser, anonymous: Browser) -> None:

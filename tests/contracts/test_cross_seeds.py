@@ -126,12 +126,12 @@ def test_list_cross_seeds_is_bounded(api: Api, mona: Browser) -> None:
     with psycopg.connect(api.app_url, autocommit=True) as conn:
         conn.execute(
             """
-            INSERT INTO torrents_3.torrents
+            INSERT INTO torrents_4.torrents
             SELECT (r).* FROM (
                 SELECT jsonb_populate_record(t, jsonb_build_object(
                     'id', gen_random_uuid(), 'number', t.number + n, 'listed', t.listed + n,
                     'info_hash', lpad(to_hex(n), 40, '0'))) AS r
-                FROM torrents_3.torrents t, generate_series(1, %s) n
+                FROM torrents_4.torrents t, generate_series(1, %s) n
             ) made
             """,
             [LISTED + 5],
@@ -139,7 +139,7 @@ def test_list_cross_seeds_is_bounded(api: Api, mona: Browser) -> None:
         conn.execute(
             """
             INSERT INTO cross_seeds_1.contents
-            SELECT t.id, t.content_signature, t.listed FROM torrents_3.torrents t
+            SELECT t.id, t.content_signature, t.listed FROM torrents_4.torrents t
             ON CONFLICT DO NOTHING
             """
         )
@@ -158,7 +158,7 @@ def hold(api: Api, account: int, info_hash: str, **figures: int) -> None:
                 completed_at, bytes_left, seeding, leeching)
             SELECT %(account)s, number, %(uploaded)s, 0, 0, 0, 0, 0, 1, 1, 0, 0, %(seeding)s,
                 %(leeching)s
-            FROM torrents_3.torrents WHERE info_hash = %(info_hash)s
+            FROM torrents_4.torrents WHERE info_hash = %(info_hash)s
             """,
             {**row, "account": account, "info_hash": info_hash},
         )
@@ -169,7 +169,7 @@ def uploaded_in_all(api: Api, info_hash: str, uploaded: int) -> None:
         conn.execute(
             """
             INSERT INTO accounting_1.torrent_totals
-            SELECT number, %s, 0, 0, 0, 0, 0 FROM torrents_3.torrents WHERE info_hash = %s
+            SELECT number, %s, 0, 0, 0, 0, 0 FROM torrents_4.torrents WHERE info_hash = %s
             """,
             [uploaded, info_hash],
         )

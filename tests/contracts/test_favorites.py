@@ -97,7 +97,7 @@ def test_list_favorites_sorts_all_of_them_and_walks_by_page_and_cursor(
         with psycopg.connect(api.app_url, autocommit=True) as conn:
             conn.execute(
                 "INSERT INTO accounting_1.torrent_live"
-                " SELECT number, %s, 0 FROM torrents_3.torrents WHERE name = %s",
+                " SELECT number, %s, 0 FROM torrents_4.torrents WHERE name = %s",
                 [number % 3, name],
             )
             fill_counts(conn)

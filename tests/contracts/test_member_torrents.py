@@ -32,7 +32,7 @@ def hold(api: Api, browser: Browser, name: str, **figures: int) -> None:
                 completed_at, bytes_left, seeding, leeching)
             SELECT %(account)s, number, 7, %(downloaded)s, 7, %(downloaded)s, %(seed_seconds)s, 0,
                 %(first_at)s, %(first_at)s, %(completed_at)s, 0, %(seeding)s, %(leeching)s
-            FROM torrents_3.torrents WHERE name = %(name)s
+            FROM torrents_4.torrents WHERE name = %(name)s
             """,
             {**row, **figures, "account": account, "name": name},
         )
@@ -104,7 +104,7 @@ def test_list_seeds_shows_the_swarm_and_the_time(api: Api, holder: Browser) -> N
         conn.execute(
             """
             INSERT INTO accounting_1.torrent_live (torrent, seeders, leechers)
-            SELECT number, 4, 3 FROM torrents_3.torrents WHERE name = 'Seeded'
+            SELECT number, 4, 3 FROM torrents_4.torrents WHERE name = 'Seeded'
             """
         )
     seeded = holder.get("/api/me/seeds").json()["items"][0]
@@ -125,7 +125,7 @@ def test_nobody_sees_what_another_holds(holder: Browser, admin: Browser, path: s
 def test_a_withdrawn_torrent_is_not_listed(api: Api, holder: Browser, path: str) -> None:
     assert "Seeded" in names(holder, path)
     with psycopg.connect(api.app_url, autocommit=True) as conn:
-        conn.execute("UPDATE torrents_3.torrents SET withdrawn = true WHERE name = 'Seeded'")
+        conn.execute("UPDATE torrents_4.torrents SET withdrawn = true WHERE name = 'Seeded'")
     assert "Seeded" not in names(holder, path)
 
 

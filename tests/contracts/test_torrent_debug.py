@@ -32,7 +32,7 @@ def number_of(api: Api, table: str, column: str, value: str) -> int:
 
 def swarm(api: Api, info_hash: str, *clients: dict[str, Any]) -> None:
     """Archive an announce for each, and let accounting know their members as in the swarm."""
-    torrent = number_of(api, "torrents_3.torrents", "info_hash", info_hash)
+    torrent = number_of(api, "torrents_4.torrents", "info_hash", info_hash)
     records = spread_records(len(clients), seed=3)
     records["torrent"] = torrent
     for place, client in enumerate(clients):

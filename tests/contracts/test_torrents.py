@@ -109,12 +109,12 @@ def test_list_torrents_sorts_by_what_the_ledger_says(
         for name, seeders, snatches in (("A", 1, 9), ("B", 7, 0)):
             conn.execute(
                 "INSERT INTO accounting_1.torrent_live SELECT number, %s, 2"
-                " FROM torrents_3.torrents WHERE name = %s",
+                " FROM torrents_4.torrents WHERE name = %s",
                 [seeders, name],
             )
             conn.execute(
                 "INSERT INTO accounting_1.torrent_totals SELECT number, 0, 0, 0, 0, 0, %s"
-                " FROM torrents_3.torrents WHERE name = %s",
+                " FROM torrents_4.torrents WHERE name = %s",
                 [snatches, name],
             )
         assert fill_counts(conn) == 2

@@ -36,7 +36,7 @@ ROUNDS: Final = 4 if NIGHTLY else 2
 KILLED: Final = ("tracker", "worker", "valkey", "postgres")
 HASTY: Final = ROOT / "tests" / "kit" / "hasty_answers"
 TOTALS = "SELECT account, torrent, raw_uploaded, raw_downloaded FROM accounting_1.holdings"
-NUMBERS = "SELECT info_hash, number FROM torrents_3.torrents"
+NUMBERS = "SELECT info_hash, number FROM torrents_4.torrents"
 RECORDED = "SELECT peer, up, down FROM ledger.records"
 
 

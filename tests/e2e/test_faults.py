@@ -138,7 +138,7 @@ def _recorded(site: Site, info_hash: str) -> int:
     """Peer records of a torrent in the ledger."""
     with psycopg.connect(site.installation.run_state["urls"]["app_url"]) as conn:
         row = conn.execute(
-            "SELECT count(*) FROM ledger.records r JOIN torrents_3.torrents t ON t.number = r.torrent"
+            "SELECT count(*) FROM ledger.records r JOIN torrents_4.torrents t ON t.number = r.torrent"
             " WHERE t.info_hash = %s AND r.event <> 4",
             (info_hash,),
         ).fetchone()

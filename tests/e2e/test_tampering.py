@@ -43,11 +43,11 @@ def test_an_untouched_installation_verifies(site: Site) -> None:
 
 
 def test_a_changed_read_model_row_is_named_by_table_and_key(site: Site, torrent: str) -> None:
-    key = _value(site, "SELECT id FROM torrents_3.torrents WHERE info_hash = %s", (torrent,))
-    name = "UPDATE torrents_3.torrents SET name = %s WHERE info_hash = %s"
+    key = _value(site, "SELECT id FROM torrents_4.torrents WHERE info_hash = %s", (torrent,))
+    name = "UPDATE torrents_4.torrents SET name = %s WHERE info_hash = %s"
     with _changed(site, (name, ("forged", torrent)), (name, ("film", torrent))):
         said = _refused(site)
-    assert "torrents_3.torrents" in said
+    assert "torrents_4.torrents" in said
     assert str(key) in said
 
 

@@ -25,7 +25,7 @@ from projections.torrent_search import terms_of
 from projections.torrents import TorrentsProjection
 from tests.projections.catalogue_story import START, Story, named
 
-FIGURES = "SELECT number, comments, seeders, leechers, completed FROM torrents_3.figures ORDER BY 1"
+FIGURES = "SELECT number, comments, seeders, leechers, completed FROM torrents_4.figures ORDER BY 1"
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_counts_are_the_same_whichever_came_first_and_outlive_a_rebuild(
     expected = [(1, 2, 5, 2, 0), (2, 0, 0, 0, 9)]
     for limit in (1, 500):
         for counts_first in (True, False):
-            engine.drop(conn, "torrents_3")
+            engine.drop(conn, "torrents_4")
             engine.install(conn, projection)
             if counts_first:
                 assert fill_counts(conn) == len(expected)
@@ -129,7 +129,7 @@ def test_indexes_of_names_collect_only_while_the_read_model_is_far_behind(
     run()
     assert seen
     assert set(map(tuple, seen)) == {(False, False)}, "it was not far behind"
-    engine.drop(conn, "torrents_3")
+    engine.drop(conn, "torrents_4")
     engine.install(conn, TorrentsProjection())
     seen.clear()
     monkeypatch.setattr(catch_up, "MANY", 1)
@@ -137,7 +137,7 @@ def test_indexes_of_names_collect_only_while_the_read_model_is_far_behind(
     assert set(map(tuple, seen)) == {(True, True)}
     assert collecting(conn) == [False, False]
     # What one that was killed left behind.
-    TorrentsProjection().expect_many(conn, "torrents_3")
+    TorrentsProjection().expect_many(conn, "torrents_4")
     assert collecting(conn) == [True, True]
     run()
     assert collecting(conn) == [False, False]
@@ -148,8 +148,8 @@ def test_who_reads_names_all_the_time_only_makes_the_fold_slower(
 ) -> None:
     engine.install(conn, TorrentsProjection())
     with psycopg.connect(app_url) as reader:
-        reader.execute("SELECT count(*) FROM torrents_3.search_names")
-        TorrentsProjection().expect_many(conn, "torrents_3")
+        reader.execute("SELECT count(*) FROM torrents_4.search_names")
+        TorrentsProjection().expect_many(conn, "torrents_4")
         assert collecting(conn) == [False, False]
 
 
@@ -159,7 +159,7 @@ def collecting(conn: Connection) -> list[bool]:
         """
         SELECT NOT c.reloptions @> '{fastupdate=off}' FROM pg_index i
         JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
-        WHERE i.indrelid = 'torrents_3.search_names'::regclass AND a.amname = 'gin'
+        WHERE i.indrelid = 'torrents_4.search_names'::regclass AND a.amname = 'gin'
         """
     ).fetchall()
     return [bool(row[0]) for row in rows]

@@ -128,7 +128,7 @@ def test_tags_are_counted_and_bound_alike_in_both_read_models(
         engine.install(conn, projection)
         catch_up(conn, site, projection, 13)
     bound = conn.execute("SELECT id, tags FROM tags_1.torrents ORDER BY id").fetchall()
-    shown = conn.execute("SELECT id, tags, tag_slugs FROM torrents_3.torrents ORDER BY id")
+    shown = conn.execute("SELECT id, tags, tag_slugs FROM torrents_4.torrents ORDER BY id")
     assert bound == [
         (torrent, slugs)
         for torrent, names, slugs in shown.fetchall()
@@ -154,20 +154,20 @@ def test_counters_say_what_counting_would(conn: Connection, site: EventLog) -> N
         catch_up(conn, site, projection, 13)
     counted = conn.execute(
         "SELECT coalesce(category, '00000000-0000-0000-0000-000000000000'), status, count(*)"
-        " FROM torrents_3.torrents WHERE NOT withdrawn GROUP BY 1, 2 ORDER BY 1, 2"
+        " FROM torrents_4.torrents WHERE NOT withdrawn GROUP BY 1, 2 ORDER BY 1, 2"
     ).fetchall()
     kept = conn.execute(
-        "SELECT category, status, torrents FROM torrents_3.counts ORDER BY 1, 2"
+        "SELECT category, status, torrents FROM torrents_4.counts ORDER BY 1, 2"
     ).fetchall()
     assert kept == counted
     accepted = conn.execute(
-        "SELECT count(*), coalesce(sum(size), 0)::bigint FROM torrents_3.torrents"
+        "SELECT count(*), coalesce(sum(size), 0)::bigint FROM torrents_4.torrents"
         " WHERE status = 'accepted' AND NOT withdrawn"
     ).fetchone()
     counters = find_site_counters(conn)
     assert (counters.torrents, counters.bytes) == accepted
     assert counters.users == 4
-    total = conn.execute("SELECT count(*) FROM torrents_3.torrents").fetchone()
+    total = conn.execute("SELECT count(*) FROM torrents_4.torrents").fetchone()
     assert total == (counters.uploads,)
 
 
@@ -180,7 +180,7 @@ def test_a_withdrawn_torrent_is_in_no_list_and_has_no_page(
         engine.install(conn, projection)
         catch_up(conn, site, projection)
     torrents = conn.execute(
-        "SELECT id, info_hash, withdrawn, status FROM torrents_3.torrents"
+        "SELECT id, info_hash, withdrawn, status FROM torrents_4.torrents"
     ).fetchall()
     there = {row[0] for row in torrents if not row[2]}
     again = {row[1] for row in torrents if row[2]} & {row[1] for row in torrents if not row[2]}
@@ -206,7 +206,7 @@ def test_access_follows_moderation_and_withdrawal(conn: Connection, site: EventL
         catch_up(conn, site, projection)
     wrong = conn.execute(
         """
-        SELECT t.number FROM torrents_3.torrents t JOIN access_3.torrents a USING (id)
+        SELECT t.number FROM torrents_4.torrents t JOIN access_3.torrents a USING (id)
         WHERE a.state <> CASE WHEN t.withdrawn OR t.status = 'rejected' THEN 3
                               WHEN t.status = 'accepted' THEN 1 ELSE 2 END
            OR encode(a.canonical, 'hex') <> t.info_hash
