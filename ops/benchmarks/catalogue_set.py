@@ -28,8 +28,9 @@ YEARS: Final = 8
 PIECE: Final = 1 << 20
 LONGEST_PIECE: Final = 1 << 28
 LARGEST: Final = 32 << 30
+MOST_UPLOADS: Final = 300
 MOST_FAVORITES: Final = 800
-"""Of one member."""
+"""Of one member, who has no more of them in a larger community."""
 RARE: Final = "quetzalcoatlus"
 """A word that stands in one name of some thousand."""
 RARE_EACH: Final = 4_000
@@ -133,14 +134,17 @@ class _Made:
         sizes = np.minimum(np.exp(random.normal(21, 1.8, count)), LARGEST).astype(np.int64) + 1
         accepted = random.random(count) < 0.97
         names = self._names(count, leaves)
+        uploads: Counter[int] = Counter()
         for number in range(count):
             name = next(names)
+            uploader = self._free(uploads, int(uploaders[number]), MOST_UPLOADS)
+            uploads[uploader] += 1
             content = _metainfo(name, number, int(sizes[number]))
             self._hashes.append(content[1])
             yield _line(
                 {
                     "kind": "torrent",
-                    "uploader": member_name(int(uploaders[number])),
+                    "uploader": member_name(uploader),
                     "uploadedAt": _moment(number / count),
                     "content": base64.b64encode(content[0]).decode(),
                     "name": name,
@@ -170,10 +174,7 @@ class _Made:
         seen: set[int] = set()
         marked: Counter[int] = Counter()
         for torrent, most_active, place in self._pairs(self._shape.favorites):
-            # Nobody marks more in a larger community: who has many leaves it to the next.
-            member = most_active
-            while marked[member] >= MOST_FAVORITES:
-                member = (member + 1) % self._shape.members
+            member = self._free(marked, most_active, MOST_FAVORITES)
             pair = torrent * self._shape.members + member
             if pair in seen:
                 continue
@@ -187,6 +188,12 @@ class _Made:
                     "addedAt": _moment(place),
                 }
             )
+
+    def _free(self, done: Counter[int], member: int, most: int) -> int:
+        """This member, or the next one who has not done it `most` times."""
+        while done[member] >= most:
+            member = (member + 1) % self._shape.members
+        return member
 
     def _pairs(self, count: int) -> Iterator[tuple[int, int, float]]:
         """Torrents by popularity, members by activity, and where in the years it was."""
