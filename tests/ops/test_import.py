@@ -26,40 +26,13 @@ from domain.taxonomy import CategoryCreated
 from domain.torrents import TorrentUploaded
 from domain.users import AccountRegistered, AccountRoleGranted
 from ops import catching_up, importing, progress
-from ops.cli import run
+from ops.cli import import_, run
 from ops.keyring_file import KeyringFile
 from ops.read_models import install_read_models
 from projections.catch_up import catch_up
+from tests.kit.import_files import ANNA, FILMS, GRASS, HEADING, SHORT, comment, torrent, write
 from tests.kit.servers import APP_PASSWORD, Database, server_folder
 from tests.kit.torrents import info_hash_of, torrent_file
-
-HEADING = {"kind": "import", "name": "old site", "format": 1}
-ANNA = {"kind": "member", "name": "Anna", "registeredAt": "2020-01-02T03:04:05Z"}
-FILMS = {"kind": "category", "name": "Films", "type": "movie", "newznabId": 2000}
-SHORT = {"kind": "category", "name": "Short", "slug": "films-short", "parent": "films"}
-GRASS = torrent_file("Grass")
-
-
-def torrent(content: bytes | None = GRASS, **more: Any) -> dict[str, Any]:
-    line = {
-        "kind": "torrent",
-        "uploader": "anna",
-        "uploadedAt": "2021-01-02T03:04:05+02:00",
-        "content": content and base64.b64encode(content).decode(),
-        "category": "films",
-    }
-    return {**line, **more}
-
-
-def comment(text: str = "Well seeded.", **more: Any) -> dict[str, Any]:
-    line = {
-        "kind": "comment",
-        "torrent": info_hash_of(GRASS),
-        "author": "Anna",
-        "postedAt": "2021-02-02T03:04:05Z",
-        "text": text,
-    }
-    return {**line, **more}
 
 
 @pytest.fixture
@@ -81,13 +54,6 @@ def log(folder: Path, database: Database) -> Iterator[EventLog]:
     opened = EventLog(database.app_url, keyring, registry())
     yield opened
     opened.close()
-
-
-def write(folder: Path, *lines: dict[str, Any] | str, name: str = "old.jsonl") -> Path:
-    path = folder / name
-    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
-    path.write_text("".join(f"{text}\n" for text in texts))
-    return path
 
 
 def facts(log: EventLog) -> list[Envelope]:
@@ -388,7 +354,7 @@ def test_names_of_long_ago_are_found_among_new_ones(
     folder: Path, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = partial(Names, most=2)
-    monkeypatch.setattr("ops.cli.import_.Names", few)
+    monkeypatch.setattr(import_, "Names", few)
     monkeypatch.setattr(importing, "FACTS", 10)
     files = [torrent_file(f"Number {number}") for number in range(8)]
     hashes = [info_hash_of(file) for file in files]
