@@ -81,6 +81,7 @@ def run(settings: Settings) -> None:
 def application(settings: Settings) -> Iterator[FastAPI]:
     """The application with everything behind it."""
     with foundation(settings, name="api", connections=16) as base:
+        base.catalogue.open()
         services = http_services(base)
         listener = RevocationListener(base.redis, services.sessions)
         with beside("presence", services.presence.run), beside("revocations", listener.run):

@@ -30,7 +30,8 @@ ANSWER_SECONDS = 2.0
 class Foundation:
     """Objects that live as long as the process.
 
-    `reads` and `catalogue` connect as the restricted login, the second with lasting plans.
+    `reads` and `catalogue` connect as the restricted login, the second with lasting plans; it is
+    opened by the process that asks the catalogue.
     """
 
     settings: Settings
@@ -79,7 +80,6 @@ def foundation(settings: Settings, *, name: str, connections: int = 8) -> Iterat
     pool = read_pool(url, name=name, most=connections, timeout=ANSWER_SECONDS)
     catalogue = catalogue_pool(url, name=name, most=connections, timeout=ANSWER_SECONDS)
     pool.open()
-    catalogue.open()
     try:
         yield Foundation(
             settings=settings,
