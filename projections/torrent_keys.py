@@ -47,7 +47,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def names_suffice(self) -> bool:
         """Whether the table of names to search in answers alone."""
-        return self.searched and not self.tags and not any("t." in c for c in self.conditions)
+        return self.searched and not self.tags and all(c.startswith("s.") for c in self.conditions)
 
     @property
     def needs_torrents(self) -> bool:

@@ -19,7 +19,7 @@ from psycopg.rows import class_row, tuple_row
 from domain.errors import Unavailable
 from projections import torrent_keys
 from projections.engine import Connection
-from projections.torrent_browse import Browse, Sort, Viewer
+from projections.torrent_browse import FAVORITED, Browse, Sort, Viewer
 
 COUNTED = 2_000
 """Matches of a free filter are counted exactly up to here, then "at least" (design, section 9)."""
@@ -83,10 +83,7 @@ SELECT t.id, t.number, t.listed, t.info_hash, t.info_hash_v2, t.name, t.size, t.
        t.uploader, u.username AS uploader_name, t.status, t.created_at, t.moderator,
        m.username AS moderator_name, t.moderated_at, t.imdb, t.tmdb, t.tvdb, t.igdb,
        t.openlibrary, t.tags, f.seeders, f.leechers, f.completed, f.comments,
-       coalesce((
-           SELECT true FROM favorites_1.favorites v
-           WHERE v.member = %(viewer)s::uuid AND v.torrent = t.id
-       ), false) AS favorited
+       {favorited} AS favorited
 FROM torrents_4.torrents t
 JOIN torrents_4.figures f ON f.number = t.number
 LEFT JOIN users_1.accounts u ON u.id = t.uploader
@@ -94,8 +91,7 @@ LEFT JOIN users_1.accounts m ON m.id = t.moderator
 WHERE t.number = ANY(ARRAY({keys}))
 ORDER BY {order}
 """
-# The array hides the limit from the outer plan, which else guesses a tenth of the table. Written
-# with EXISTS, all of the member's favourites would be read once for the page.
+# The array hides the limit from the outer plan, which else guesses a tenth of the table.
 
 
 def browse_torrents(conn: Connection, browse: Browse) -> tuple[list[ListedTorrent], Total]:
@@ -250,7 +246,7 @@ def _list_found(conn: Connection, browse: Browse, found: list[int]) -> list[List
 def _rows(
     conn: Connection, keys: str, order: str, values: Mapping[str, Any], *, prepare: bool | None
 ) -> list[ListedTorrent]:
-    statement = _ROWS.format(keys=keys, order=order)
+    statement = _ROWS.format(favorited=FAVORITED, keys=keys, order=order)
     with conn.cursor(row_factory=class_row(ListedTorrent)) as cursor:
         return cursor.execute(statement.encode(), values, prepare=prepare).fetchall()
 

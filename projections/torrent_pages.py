@@ -9,6 +9,7 @@ import msgspec
 from psycopg.rows import class_row
 
 from projections.engine import Connection
+from projections.torrent_browse import FAVORITED
 
 
 class TorrentRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,17 +52,14 @@ class TorrentRow(msgspec.Struct, frozen=True, kw_only=True):
     favorited: bool
 
 
-_FIND = """
+_FIND = f"""
 SELECT t.id, t.number, t.info_hash, t.info_hash_v2, t.original_info_hash, t.name,
        d.description, t.size, t.piece_length, t.file_count, t.category, t.uploader,
        u.username AS uploader_name, t.status, t.created_at, t.moderator,
        m.username AS moderator_name, t.moderated_at, t.file_ref, t.nfo_ref,
        t.content_signature, t.imdb, t.tmdb, t.tvdb, t.igdb, t.openlibrary, t.tags,
        f.seeders, f.leechers, f.completed, f.comments,
-       coalesce((
-           SELECT true FROM favorites_1.favorites v
-           WHERE v.member = %(viewer)s::uuid AND v.torrent = t.id
-       ), false) AS favorited
+       {FAVORITED} AS favorited
 FROM torrents_4.torrents t
 JOIN torrents_4.descriptions d ON d.torrent = t.id
 LEFT JOIN users_1.accounts u ON u.id = t.uploader

@@ -55,7 +55,8 @@ def all_asks(
 ) -> Iterator[Ask]:
     """Every ask but the one by cursor, which needs an answer first.
 
-    `hashes` are info hashes to show, `names` those of torrents to search for, `members` the ids behind `member_name(0)` and so on.
+    `hashes` are info hashes to show, `names` those of torrents to search for, `members` the ids
+    behind `member_name(0)` and so on.
     """
     me = {"me": members[0]}
     yield from _browse(shape, me)
