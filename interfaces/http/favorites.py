@@ -31,7 +31,7 @@ from interfaces.http.torrent_replies import (
     visible_torrent,
 )
 from projections import favorites
-from projections.favorites import CURSOR_KINDS, Sort, count_favorites
+from projections.favorites import CURSOR_KINDS, Sort
 
 router = APIRouter(tags=["Favorites"])
 
@@ -97,22 +97,19 @@ def list_favorites(
     The order is that of all of them. Those he may not see any more are not there.
     """
     behind = _place(after, sort) if after is not None else None
-    viewer = viewer_of(caller)
     with reads.catalogue() as connection:
         view = open_view(connection, trees, caller)
-        without = view.without
         # One more than shown tells whether there is a next page.
-        rows = favorites.list_favorites(
+        found = favorites.list_favorites(
             connection,
-            viewer,
+            viewer_of(caller),
             sort,
-            without=without,
+            without=view.without,
             limit=limit + 1,
             offset=0 if behind else offset_of(page, limit),
             after=behind,
         )
-        total = count_favorites(connection, viewer, without=without)
-    shown = rows[:limit]
+    shown = found.rows[:limit]
     return page_response(
         [
             FavoriteJson(
@@ -121,8 +118,8 @@ def list_favorites(
             )
             for row in shown
         ],
-        pagination(page, limit, total),
-        write_cursor(sort, shown[-1].key, shown[-1].listed) if len(rows) > limit else None,
+        pagination(page, limit, found.total),
+        write_cursor(sort, shown[-1].key, shown[-1].listed) if len(found.rows) > limit else None,
     )
 
 
