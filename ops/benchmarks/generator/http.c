@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -214,7 +213,7 @@ static void wait_for_events(uint64_t now) {
 int main(int argc, char **argv) {
     options = read_options(argc, argv, help);
     load_fixture(&options);
-    prctl(PR_SET_TIMERSLACK, 1000);
+    be_prompt();
     epoll = epoll_create1(0);
     for (int at = 0; at < options.in_flight; at++) {
         connections[at].socket = -1;

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -249,7 +248,7 @@ static void receive(uint64_t now) {
 int main(int argc, char **argv) {
     options = read_options(argc, argv, help);
     load_fixture(&options);
-    prctl(PR_SET_TIMERSLACK, 1000);
+    be_prompt();
     open_socket();
     first_connection();
     start_run(&options);
