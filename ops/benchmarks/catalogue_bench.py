@@ -29,7 +29,7 @@ from ops.benchmarks.catalogue_counters import CHANGES, Counters, changing
 from ops.benchmarks.catalogue_page import catalogue_part
 from ops.benchmarks.catalogue_plain import statement
 from ops.benchmarks.catalogue_plans import PlanLog, Scan, explaining, large_scans
-from ops.benchmarks.catalogue_rows import SMALLER, ask_row, growth_row, loading_rows, search_rows
+from ops.benchmarks.catalogue_rows import SMALLER, ask_row, growth_rows, loading_rows, search_rows
 from ops.benchmarks.catalogue_set import SEED, Shape
 from ops.benchmarks.catalogue_stage import Stage, open_stage
 from ops.benchmarks.catalogue_timing import Client, Timed, measure, percentile
@@ -178,7 +178,7 @@ def measure_catalogue(
             if "search" in kinds:
                 rows += search_rows(asked)
             if small:
-                rows.append(growth_row(asked, small))
+                rows += growth_rows(asked, small)
             if "browse" in kinds:
                 say("changing counters meanwhile")
                 rows.append(_changes_row(stage, ready, effort))
@@ -266,10 +266,7 @@ def _changes_row(stage: Stage, ready: _Ready, effort: Effort) -> Row:
         name=ask.name, kind=ask.kind, plain=["SELECT 1"], variants=[(ask.variants[0][0], {})]
     )
     quiet = measure(client, conn, beside, turns=10 * effort.turns, seconds=effort.seconds)
-    with (
-        stage.connect() as writing,
-        changing(Counters(writing, torrents=shape.torrents)) as took,
-    ):
+    with changing(stage.urls.app_url, torrents=shape.torrents) as took:
         loud = measure(client, conn, beside, turns=10**9, seconds=max(3.0, effort.seconds))
     before, under = percentile(quiet.requests, 95), percentile(loud.requests, 95)
     return Row(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import threading
+import multiprocessing
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection as PipeEnd
 from typing import Final
 
 import numpy as np
 import psycopg
 
 from ops.benchmarks.catalogue_set import SEED
+from ops.benchmarks.processes import BenchmarkFailed
+from ops.scheduling import give_way, let_backend_give_way, let_session_give_way
 from projections.accounting import Parts, read_position
 from projections.accounting_rows import flush, settle
 from projections.credit_fold import CreditFold
@@ -66,22 +70,45 @@ class Counters:
 
 
 @contextmanager
-def changing(counters: Counters) -> Iterator[list[float]]:
-    """Change `CHANGES` counters each second until the block ends; seconds each write took."""
-    stop = threading.Event()
-    took: list[float] = []
+def changing(url: str, *, torrents: int) -> Iterator[list[float]]:
+    """Change `CHANGES` counters each second until the block ends.
 
-    def run() -> None:
-        while not stop.is_set():
+    A process of its own does it, which gives way to answers as the credit worker does. Gives a
+    list that holds the seconds each write took, when the block has ended.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    writer = context.Process(
+        target=_keep_changing, args=(url, torrents, there), name="counters", daemon=True
+    )
+    writer.start()
+    there.close()
+    took: list[float] = []
+    try:
+        here.recv()
+        yield took
+        here.send(None)
+        took += here.recv()
+    except (EOFError, BrokenPipeError):
+        raise BenchmarkFailed("the process that changes counters has ended") from None
+    finally:
+        here.close()
+        writer.join()
+
+
+def _keep_changing(url: str, torrents: int, told: PipeEnd) -> None:
+    os.setsid()
+    let_session_give_way()
+    give_way()
+    took: list[float] = []
+    with psycopg.connect(url, autocommit=True) as conn:
+        let_backend_give_way(conn)
+        counters = Counters(conn, torrents=torrents)
+        while not told.poll():
             began = time.monotonic()
             counters.change(CHANGES)
             took.append(time.monotonic() - began)
-            stop.wait(max(0.0, 1 - (time.monotonic() - began)))
-
-    thread = threading.Thread(target=run, name="counters")
-    thread.start()
-    try:
-        yield took
-    finally:
-        stop.set()
-        thread.join()
+            if len(took) == 1:
+                told.send(None)
+            told.poll(max(0.0, 1 - (time.monotonic() - began)))
+    told.send(took)
