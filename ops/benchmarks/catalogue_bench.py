@@ -26,6 +26,7 @@ from ops.benchmarks.catalogue_asks import (
     path,
 )
 from ops.benchmarks.catalogue_counters import CHANGES, Counters, changing
+from ops.benchmarks.catalogue_growth import Growth, measure_growth
 from ops.benchmarks.catalogue_page import catalogue_part
 from ops.benchmarks.catalogue_plain import statement
 from ops.benchmarks.catalogue_plans import PlanLog, Scan, explaining, large_scans
@@ -57,7 +58,7 @@ class Effort:
     seconds: float
 
 
-FULL = Effort(turns=400, seconds=15.0)
+FULL = Effort(turns=400, seconds=10.0)
 QUICK = Effort(turns=5, seconds=0.2)
 
 
@@ -158,16 +159,6 @@ def measure_catalogue(
     say: Say,
 ) -> list[Row]:
     """All rows, in the order of the page."""
-    small: dict[str, float] = {}
-    if growth:
-        shape = Shape.of(scale / SMALLER)
-        say(f"making the smaller community of {shape.torrents:,} torrents")
-        with (
-            open_stage(shape, kept=keep and keep / "smaller", say=say) as stage,
-            _ready(stage, shape, say=say) as ready,
-        ):
-            asked = _asked(ready, effort, kinds, say=say, only_first=True)
-            small = {timed.ask.name: percentile(timed.requests, 50) for timed in asked}
     shape = Shape.of(scale)
     say(f"making the community of {shape.torrents:,} torrents")
     with open_stage(shape, kept=keep and keep / "full", say=say) as stage:
@@ -177,8 +168,12 @@ def measure_catalogue(
             rows += [ask_row(timed) for timed in asked]
             if "search" in kinds:
                 rows += search_rows(asked)
-            if small:
-                rows += growth_rows(asked, small)
+            if growth:
+                rows += growth_rows(
+                    _growths(
+                        ready, Shape.of(scale / SMALLER), effort, kinds=kinds, keep=keep, say=say
+                    )
+                )
             if "browse" in kinds:
                 say("changing counters meanwhile")
                 rows.append(_changes_row(stage, ready, effort))
@@ -212,13 +207,42 @@ def _ready(stage: Stage, shape: Shape, *, say: Say | None = None) -> Iterator[_R
             stage.stop_api()
 
 
-def _asked(
-    ready: _Ready, effort: Effort, kinds: Sequence[Kind], *, say: Say, only_first: bool = False
-) -> list[Timed]:
+def _growths(
+    ready: _Ready,
+    shape: Shape,
+    effort: Effort,
+    *,
+    kinds: Sequence[Kind],
+    keep: Path | None,
+    say: Say,
+) -> list[Growth]:
+    """First pages and single ones beside those of a community of that shape."""
+    say(f"making the smaller community of {shape.torrents:,} torrents")
+    with (
+        open_stage(shape, kept=keep and keep / "smaller", say=say) as stage,
+        _ready(stage, shape, say=say) as other,
+    ):
+        small = {ask.name: ask for ask in _asks(other)}
+        found = []
+        for ask in _asks(ready):
+            if ask.kind in kinds and ask.first and ask.name in small:
+                say(f"beside the smaller community: {ask.name}")
+                found.append(
+                    measure_growth(
+                        (other.client, small[ask.name]),
+                        (ready.client, ask),
+                        turns=effort.turns,
+                        seconds=effort.seconds,
+                    )
+                )
+        return found
+
+
+def _asked(ready: _Ready, effort: Effort, kinds: Sequence[Kind], *, say: Say) -> list[Timed]:
     """Every ask measured."""
     found: list[Timed] = []
     for ask in _asks(ready):
-        if ask.kind not in kinds or (only_first and not ask.first):
+        if ask.kind not in kinds:
             continue
         say(f"asking: {ask.name}")
         found.append(

@@ -33,8 +33,8 @@ _METHOD = """
   same takes when it is kept prepared stands in the notes.
 - The ratio is of the two medians. Searches are judged by themselves: the obvious statement reads the whole table.
 - Plans are those PostgreSQL used (auto_explain) while every ask was made twelve times over HTTP.
-- Growth compares medians with those of a community a hundred times smaller, by the same program in the same run. The
-  catalogue's first pages and the pages of torrents are judged. The member who asks has 800 favourites in both, each of
+- Growth compares medians with those of a community a hundred times smaller, twenty requests here and twenty there in
+  turn. The catalogue's first pages and the pages of torrents are judged. The member who asks has 800 favourites in both, each of
   which is looked up to sort them.
 - Live counts change in the statements of the credit worker, sent by a process that gives way to answers as it does.
 """

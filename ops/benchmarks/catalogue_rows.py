@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from ops.benchmarks.catalogue_asks import REALISTIC
+from ops.benchmarks.catalogue_growth import Growth
 from ops.benchmarks.catalogue_stage import Stage
 from ops.benchmarks.catalogue_timing import Timed, percentile
 from ops.benchmarks.rows import Bound, Row
@@ -92,28 +93,24 @@ def search_rows(asked: Sequence[Timed]) -> Iterator[Row]:
     )
 
 
-def growth_rows(asked: Sequence[Timed], small: Mapping[str, float]) -> Iterator[Row]:
+def growth_rows(found: Sequence[Growth]) -> Iterator[Row]:
     """What grew most from the smaller community to this one.
 
     The catalogue's first pages and a torrent's page are judged; what a member has of his own
     stands beside them.
     """
-    ratios: dict[bool, dict[str, float]] = {True: {}, False: {}}
-    for timed in asked:
-        if timed.ask.name in small:
-            ratio = percentile(timed.requests, 50) / small[timed.ask.name]
-            ratios[timed.ask.kind in CATALOGUE][timed.ask.name] = ratio
-    for judged, found in ratios.items():
-        if not found:
+    for judged in (True, False):
+        grown = [each for each in found if (each.kind in CATALOGUE) == judged]
+        if not grown:
             continue
-        name, worst = max(found.items(), key=lambda item: item[1])
-        bound = Bound(value=worst, must=1.5, aim=1.2, kind="<=", of="the smaller")
+        most = max(grown, key=lambda each: each.ratio)
+        bound = Bound(value=most.ratio, must=1.5, aim=1.2, kind="<=", of="the smaller")
         what = "first pages and torrents' pages" if judged else "profiles and own favourites"
-        told = "" if judged else f", {worst:.2f}×"
+        each = ", ".join(f"{one.name} {one.ratio:.2f}×" for one in grown)
         yield Row(
             name=f"growth by {SMALLER} of {what}",
-            value=statistics.median(found.values()),
+            value=statistics.median(one.ratio for one in grown),
             unit="×",
             bounds=(bound,) if judged else (),
-            note=f"most: {name}{told}",
+            note=f"{most.small:.2f} to {most.large:.2f} ms at most; {each}",
         )

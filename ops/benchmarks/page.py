@@ -30,11 +30,11 @@ _METHOD = """
   nothing. "By CPU" is the rate a tracker would reach with its whole core. It decides where the load's core, which also
   runs Valkey, was the limit and left a tracker under 85 % of its own; the plain ratio stands in the notes.
 - "Core" figures count CPU time of all processes named, until every record is folded and the totals are written.
-- What is loaded by the clock (latency, minutes) has an installation of its own, as the millions of records of other rows
-  are written to the disk for minutes. For latency at half of saturation Valkey is on the tracker's core, as one server,
-  and the generators ask the kernel for short slices: one that waits for its own core sends late, and takes that for the
-  server's time. Latency counts from the moment a request was due: a stall is seen by every request that it delayed. What
-  the measuring of saturation left is folded before, and the load goes on for a while before it counts.
+- What is loaded by the clock (latency, minutes) has an installation of its own, before the others: their millions of
+  records are written to the disk for minutes. For latency at half of saturation Valkey is on the tracker's core, as one
+  server, and the generators ask the kernel for short slices: one that waits for its own core sends late, and takes that
+  for the server's time. Latency counts from the moment a request was due: a stall is seen by every request that it
+  delayed. What the measuring of saturation left is folded before, and the load goes on for a while before it counts.
 - Every row counts refused, broken and unanswered announces; a row with any says so and does not pass.
 - The generators are C programs in `ops/benchmarks/generator/`, compiled when they are needed; they go to loopback
   only.

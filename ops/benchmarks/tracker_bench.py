@@ -142,24 +142,16 @@ def _say(text: str) -> None:
 def _measured(wanted: Sequence[str], scale: Scale, *, steady: int, say: Say) -> Iterator[Row]:
     """The rows in the order of `ROWS`.
 
-    What is loaded by the clock has an installation of its own: the millions of records of other
-    rows are written to the disk for minutes, and are no part of a steady load.
+    What is loaded by the clock has an installation of its own, before all others: millions of
+    records are written to the disk for minutes, and given back to it when their files go. Neither
+    is part of a steady load.
     """
+    paced = list(_paced_rows(wanted, scale, steady=steady, say=say))
     if set(wanted) & {*WORKS, *FOLDED}:
         with _filled_stage(scale, say) as stage:
             yield from _rate_rows(stage, wanted, scale, say)
             yield from _folded_rows(stage, wanted, scale, say)
-    if steady or set(wanted) & set(PACED):
-        with _filled_stage(scale, say) as stage:
-            stage.resume_worker()
-            await_folded(stage)
-            yield from _paced_rows(stage, wanted, scale, say)
-            if steady:
-                load = Load(protocol="http")
-                minute = scale.minute_seconds
-                yield from measure_steady(
-                    stage, load, minutes=steady, minute_seconds=minute, say=say
-                )
+    yield from paced
     if set(wanted) & set(ALONE):
         yield from _swarm_rows(wanted, scale, say)
 
@@ -201,16 +193,25 @@ def _folded_rows(stage: Stage, wanted: Sequence[str], scale: Scale, say: Say) ->
         yield measure_replay(stage, runs=scale.runs, say=say)
 
 
-def _paced_rows(stage: Stage, wanted: Sequence[str], scale: Scale, say: Say) -> Iterator[Row]:
-    for name, load, words in (
-        ("latency-http", Load(protocol="http"), "HTTP, new connection each"),
-        ("latency-udp", Load(protocol="udp", connect_each=True), "UDP connect + announce"),
-    ):
-        if name in wanted:
-            seconds = 2 * scale.seconds
-            yield measure_latency(
-                stage, load, name=words, runs=scale.runs, seconds=seconds, say=say
-            )
+def _paced_rows(wanted: Sequence[str], scale: Scale, *, steady: int, say: Say) -> Iterator[Row]:
+    """Loaded by the clock, while the worker folds."""
+    if not (steady or set(wanted) & set(PACED)):
+        return
+    with _filled_stage(scale, say) as stage:
+        stage.resume_worker()
+        await_folded(stage)
+        for name, load, words in (
+            ("latency-http", Load(protocol="http"), "HTTP, new connection each"),
+            ("latency-udp", Load(protocol="udp", connect_each=True), "UDP connect + announce"),
+        ):
+            if name in wanted:
+                seconds = 2 * scale.seconds
+                yield measure_latency(
+                    stage, load, name=words, runs=scale.runs, seconds=seconds, say=say
+                )
+        if steady:
+            load, minute = Load(protocol="http"), scale.minute_seconds
+            yield from measure_steady(stage, load, minutes=steady, minute_seconds=minute, say=say)
 
 
 def _swarm_rows(wanted: Sequence[str], scale: Scale, say: Say) -> Iterator[Row]:
