@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 from ops.benchmarks.catalogue_asks import Ask, Kind
-from ops.benchmarks.catalogue_timing import ROUND, Client
+from ops.benchmarks.catalogue_timing import ROUND, Client, time_each
 from ops.benchmarks.processes import BenchmarkFailed
 
 
@@ -60,9 +60,9 @@ class _Side:
     def ask(self, count: int) -> None:
         """So many requests; their milliseconds are added to `times`."""
         self._client.renew()
-        for path, _ in itertools.islice(self._variants, count):
-            began = time.perf_counter()
-            status, _body = self._client.get(path)
-            self.times.append((time.perf_counter() - began) * 1000)
-            if status != 200:
-                raise BenchmarkFailed(f"GET {path} was answered {status}")
+        time_each(self._get, itertools.islice(self._variants, count), self.times)
+
+    def _get(self, path: str, _: object) -> None:
+        status, _body = self._client.get(path)
+        if status != 200:
+            raise BenchmarkFailed(f"GET {path} was answered {status}")

@@ -164,18 +164,18 @@ def measure(
         while len(requests) < turns and (time.perf_counter() < end or len(requests) < least):
             chosen = list(itertools.islice(variants, min(ROUND, turns - len(requests))))
             client.renew()
-            _time(request, chosen, requests)
+            time_each(request, chosen, requests)
             for times, run in runs:
                 if ask.kind != "search":
-                    _time(run, chosen, times, seconds=PLAIN_SECONDS)
+                    time_each(run, chosen, times, seconds=PLAIN_SECONDS)
         for times, run in runs:
-            _time(run, itertools.islice(variants, max(0, LEAST - len(times))), times)
+            time_each(run, itertools.islice(variants, max(0, LEAST - len(times))), times)
     finally:
         gc.enable()
     return Timed(ask=ask, requests=requests, plain=plain, prepared=prepared, refused=refused)
 
 
-def _time(
+def time_each(
     work: Callable[[str, Any], None],
     chosen: Iterable[tuple[str, Any]],
     times: list[float],

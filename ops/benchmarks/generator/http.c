@@ -213,7 +213,6 @@ static void wait_for_events(uint64_t now) {
 int main(int argc, char **argv) {
     options = read_options(argc, argv, help);
     load_fixture(&options);
-    if (options.rate > 0) be_prompt();
     epoll = epoll_create1(0);
     for (int at = 0; at < options.in_flight; at++) {
         connections[at].socket = -1;

@@ -50,9 +50,6 @@ const uint8_t *info_hash(uint32_t torrent);
 const char *escaped_hash(uint32_t torrent);
 struct announce next_announce(const struct options *options);
 
-/* Lets this program run as soon as it is woken, without a larger share of its core. For loads by
-   the clock: what waits for other work there would count as time of the tracker. */
-void be_prompt(void);
 uint64_t now_ns(void);
 
 /* The pace of a run. `take_turn` says whether one more request is due, and since when:

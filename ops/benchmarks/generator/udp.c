@@ -248,7 +248,6 @@ static void receive(uint64_t now) {
 int main(int argc, char **argv) {
     options = read_options(argc, argv, help);
     load_fixture(&options);
-    if (options.rate > 0) be_prompt();
     open_socket();
     first_connection();
     start_run(&options);
