@@ -15,6 +15,7 @@ from tests.kit.accounts import administrator, member, moderator
 from tests.kit.api import Api, install_read_models, running_api
 from tests.kit.browser import Browser
 from tests.kit.servers import Database, TestServers
+from tests.kit.verified import require_verified
 
 
 @pytest.fixture(autouse=True)
@@ -47,9 +48,12 @@ def database(servers: TestServers, with_read_models: Database) -> Iterator[Datab
 
 
 @pytest.fixture
-def api(database: Database, redis_url: str) -> Iterator[Api]:
+def api(database: Database, redis_url: str, request: pytest.FixtureRequest) -> Iterator[Api]:
+    """A whole application; what a test made it write is verified as an auditor would."""
     with running_api(database.app_url, redis_url, installed=True) as running:
         yield running
+        if request.node.get_closest_marker("by_hand") is None:
+            require_verified(running)
 
 
 @pytest.fixture

@@ -121,6 +121,7 @@ def test_adult_siblings_are_for_members_who_asked_for_such(
     assert bob.get(path_of(adult, "cross-seed-stats")).json()["otherTorrentCount"] == 2
 
 
+@pytest.mark.by_hand
 def test_list_cross_seeds_is_bounded(api: Api, mona: Browser) -> None:
     own = sibling(mona, "own", by=mona)
     with psycopg.connect(api.app_url, autocommit=True) as conn:
