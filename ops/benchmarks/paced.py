@@ -15,7 +15,7 @@ from ops.benchmarks.stage import Stage
 Say = Callable[[str], None]
 IN_FLIGHT = 1024
 """Enough that a stall delays requests instead of leaving them out."""
-SETTLING = 3
+SETTLING = 8
 """So many times as long as a run lasts, the load goes on before anything is measured."""
 SECOND_MINUTE = 2
 

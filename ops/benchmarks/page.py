@@ -32,9 +32,11 @@ _METHOD = """
 - "Core" figures count CPU time of all processes named, until every record is folded and the totals are written.
 - What is loaded by the clock (latency, minutes) has an installation of its own, before the others: their millions of
   records are written to the disk for minutes. For latency at half of saturation Valkey is on the tracker's core, as one
-  server, and the generators ask the kernel for short slices: one that waits for its own core sends late, and takes that
-  for the server's time. Latency counts from the moment a request was due: a stall is seen by every request that it
-  delayed. What the measuring of saturation left is folded before, and the load goes on for a while before it counts.
+  server. The generators send what is due and read what has come every half millisecond, and ask the kernel for short
+  slices: woken for every packet they would use their core up, and take what they are late for time of the server. The
+  wait for such a beat counts as well. Latency counts from the moment a request was due: a stall is seen by every request
+  that it delayed. What the measuring of saturation left is folded before, and the load goes on for a while before it
+  counts.
 - Every row counts refused, broken and unanswered announces; a row with any says so and does not pass.
 - The generators are C programs in `ops/benchmarks/generator/`, compiled when they are needed; they go to loopback
   only.

@@ -13,7 +13,6 @@
 
 #define ANSWER 16384
 #define REQUEST 1024
-#define EVENTS 256
 #define LOST_NS (5 * SECOND_NS)
 #define LOOK_NS (SECOND_NS / 10)
 
@@ -198,13 +197,16 @@ static void drop_lost(uint64_t now) {
     }
 }
 
-static void wait_for_events(uint64_t now) {
-    struct epoll_event events[EVENTS];
-    uint64_t wait = vacancies ? next_turn_in(now, LOOK_NS) : LOOK_NS;
-    struct timespec time = {.tv_nsec = (long)wait};
-    int count = epoll_pwait2(epoll, events, EVENTS, &time, 0);
+static void wait_for_events(void) {
+    static struct epoll_event events[MOST_IN_FLIGHT];
+    int most = (int)(LOOK_NS / 1000000);
+    if (options.rate > 0) {
+        await_beat();
+        most = 0;
+    }
+    int count = epoll_wait(epoll, events, MOST_IN_FLIGHT, most);
     if (count < 0 && errno != EINTR) {
-        perror("epoll_pwait2");
+        perror("epoll_wait");
         exit(1);
     }
     for (int at = 0; at < count; at++) advance(events[at].data.ptr);
@@ -223,7 +225,7 @@ int main(int argc, char **argv) {
     while (!run_is_over(now) || vacancies < options.in_flight) {
         drop_lost(now);
         begin_due(now);
-        wait_for_events(now);
+        wait_for_events();
         now = now_ns();
         report_window(now);
     }

@@ -58,8 +58,8 @@ uint64_t now_ns(void);
 void start_run(const struct options *options);
 bool take_turn(uint64_t now, uint64_t *since);
 bool run_is_over(uint64_t now);
-/* Nanoseconds until the next request is due, at most `most`. */
-uint64_t next_turn_in(uint64_t now, uint64_t most);
+/* Sleeps until the next beat of a load by the clock, when requests are sent and answers read. */
+void await_beat(void);
 
 void start_report(double window_seconds);
 void count_answer(uint64_t since, uint64_t now, int peers);

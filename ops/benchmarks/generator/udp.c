@@ -5,7 +5,6 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,13 +226,10 @@ static void take_packet(const uint8_t *packet, size_t length, uint64_t now) {
     vacate(slot);
 }
 
-static void receive(uint64_t now) {
+static void receive(void) {
     int flags = MSG_WAITFORONE;
     if (options.rate > 0) {
-        uint64_t wait = vacancies ? next_turn_in(now, LOOK_NS) : LOOK_NS;
-        struct timespec time = {.tv_nsec = (long)wait};
-        struct pollfd watched = {.fd = sock, .events = POLLIN};
-        if (ppoll(&watched, 1, &time, 0) <= 0) return;
+        await_beat();
         flags = MSG_DONTWAIT;
     }
     int count = recvmmsg(sock, in, (unsigned)options.in_flight, flags, 0);
@@ -241,7 +237,7 @@ static void receive(uint64_t now) {
         if (errno == ECONNREFUSED) count_failure();
         return;
     }
-    now = now_ns();
+    uint64_t now = now_ns();
     for (int at = 0; at < count; at++) take_packet(received[at], in[at].msg_len, now);
 }
 
@@ -257,7 +253,7 @@ int main(int argc, char **argv) {
         drop_lost(now);
         send_due(now);
         flush_queue();
-        receive(now);
+        receive();
         now = now_ns();
         report_window(now);
     }
