@@ -22,6 +22,7 @@ from tests.kit.authenticator import Authenticator
 from tests.kit.browser import PASSWORD, salt_of, verifier_of
 from tests.kit.factors import AuthenticatorApp, enabled
 from tests.kit.servers import Database, TestServers
+from tests.kit.verified import require_verified
 
 ME_2FA = "/api/me/2fa"
 
@@ -166,6 +167,7 @@ def machine(
     ):
         administrator(api)
         yield type("OnApi", (Factors,), {"api": api})
+        require_verified(api)
 
 
 def test_sessions_and_factors_do_as_the_model_says(machine: type[Factors]) -> None:

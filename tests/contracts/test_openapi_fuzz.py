@@ -34,6 +34,7 @@ from tests.kit.browser import Browser
 from tests.kit.forum import answered, category, started
 from tests.kit.servers import Database, TestServers, flush
 from tests.kit.torrents import accepted, uploaded
+from tests.kit.verified import require_verified
 
 EXAMPLES: Final = 60 if os.environ.get("TRACKARR_NIGHTLY") == "1" else 6
 DOCUMENT: Final = api_document("0")
@@ -95,6 +96,7 @@ def site(servers: TestServers, with_read_models: Database) -> Iterator[Site]:
         founded = _founded(api)
         with asgi.get_client(api.app, max_stream_events=1) as founded.client:
             yield founded
+        require_verified(api)
 
 
 def _founded(api: Api) -> Site:
