@@ -24,8 +24,8 @@ _METHOD = """
 - The installation has 10,000 accepted torrents and 10,000 members, made as facts by `trackarr tracker bench-fixture`;
   each torrent has 50 peers, and the load announces a random one of them. Answers hold at most 50 peers, 256 are
   awaited at a time: with fewer a tracker that waits for the disk idles.
-- A figure is the median of three runs; the least and the greatest stand behind it. Trackers are loaded one after the
-  other in each run, and a ratio is the median of the ratios run by run.
+- A figure is the median of three runs; the least and the greatest stand behind it. In each run the trackers are loaded
+  in turn, a second at a time, three times each, and a ratio is the median of the ratios run by run.
 - `opentracker` and `bittorrent-tracker` hold the same 500,000 peers. They know no members, check no key, and record
   nothing. "By CPU" is the rate a tracker would reach with its whole core. It decides where the load's core, which also
   runs Valkey, was the limit and left a tracker under 85 % of its own; the plain ratio stands in the notes.

@@ -13,6 +13,9 @@ from ops.benchmarks.rows import Beside, Bound, Row
 from ops.benchmarks.stage import Stage
 
 Say = Callable[[str], None]
+PARTS = 3
+"""So many times in a run the servers take turns: a machine shared with others is faster and slower
+by the half within seconds, and a ratio should not tell of that."""
 SATURATED = 0.85
 """Part of its core a server must have used for its rate to be its own, not the generator's."""
 
@@ -46,25 +49,42 @@ WORKS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Turn:
-    """One run against one server and the CPU time the server took for it, seconds."""
+    """One run against one server, in parts, and the CPU time the server took for it, seconds."""
 
-    measured: Measured
-    cpu: float
+    parts: list[Measured] = field(default_factory=list)
+    cpu: float = 0.0
+
+    def add(self, measured: Measured, cpu: float) -> None:
+        """Take in another part."""
+        self.parts.append(measured)
+        self.cpu += cpu
+
+    @property
+    def done(self) -> int:
+        return sum(part.done for part in self.parts)
+
+    @property
+    def seconds(self) -> float:
+        return sum(part.seconds for part in self.parts)
+
+    @property
+    def faults(self) -> int:
+        return sum(part.faults for part in self.parts)
 
     @property
     def rate(self) -> float:
-        return self.measured.rate
+        return self.done / self.seconds if self.seconds else 0.0
 
     @property
     def by_cpu(self) -> float:
-        return self.measured.done / self.cpu if self.cpu else 0.0
+        return self.done / self.cpu if self.cpu else 0.0
 
     @property
     def is_saturated(self) -> bool:
         """Whether the server's core was the limit, not the core of the load."""
-        return self.cpu / self.measured.seconds >= SATURATED
+        return self.cpu / self.seconds >= SATURATED
 
 
 def measure_rates(
@@ -76,10 +96,10 @@ def measure_rates(
     seconds: float,
     say: Say,
 ) -> list[Row]:
-    """Each work in turn: ours, then each rival, `runs` times; all hold the same peers."""
+    """Each work in turn, `runs` times; all servers hold the same peers, and take turns in parts."""
     rows = []
     for work in works:
-        load = replace(work.load, seconds=seconds)
+        load = replace(work.load, seconds=seconds / PARTS)
         rows.append(_measure_work(stage, rivals, replace(work, load=load), runs=runs, say=say))
     return rows
 
@@ -91,9 +111,15 @@ def _measure_work(stage: Stage, rivals: Rivals, work: Work, *, runs: int, say: S
     theirs: dict[str, list[Turn]] = {rival.name: [] for rival in beside}
     for run in range(runs):
         say(f"{work.name}, run {run + 1} of {runs}")
-        ours.append(_own_turn(stage, load))
-        for rival in beside:
-            theirs[rival.name].append(_rival_turn(stage, rival, replace(load, keyless=True)))
+        mine = Turn()
+        others = {rival.name: Turn() for rival in beside}
+        for _ in range(PARTS):
+            _add_own(mine, stage, load)
+            for rival in beside:
+                _add_rival(others[rival.name], stage, rival, replace(load, keyless=True))
+        ours.append(mine)
+        for name, turn in others.items():
+            theirs[name].append(turn)
     closing = [
         Absent(rival.name, "closes every connection")
         for rival in rivals.running
@@ -102,16 +128,16 @@ def _measure_work(stage: Stage, rivals: Rivals, work: Work, *, runs: int, say: S
     return _row(work, ours, theirs, [*rivals.absent, *closing])
 
 
-def _own_turn(stage: Stage, load: Load) -> Turn:
+def _add_own(turn: Turn, stage: Stage, load: Load) -> None:
     before = cpu_seconds(stage.tracker_pid)
     measured = stage.run(load)
-    return Turn(measured, cpu_seconds(stage.tracker_pid) - before)
+    turn.add(measured, cpu_seconds(stage.tracker_pid) - before)
 
 
-def _rival_turn(stage: Stage, rival: Rival, load: Load) -> Turn:
+def _add_rival(turn: Turn, stage: Stage, rival: Rival, load: Load) -> None:
     before = rival.cpu()
     measured = rival.run(stage.generators, load, stage.fixture)
-    return Turn(measured, rival.cpu() - before)
+    turn.add(measured, rival.cpu() - before)
 
 
 def _row(
@@ -144,7 +170,7 @@ def _row(
         bounds=tuple(bounds),
         beside=(*beside, *(Beside(name=each.name, note=each.reason) for each in absent)),
         note="; ".join([_note(ours), *_ratios_by_rate(ours, theirs)]),
-        faults=sum(turn.measured.faults for turn in ours),
+        faults=sum(turn.faults for turn in ours),
     )
 
 
@@ -156,10 +182,11 @@ def _ratio(mine: Turn, other: Turn, *, by_cpu: bool) -> float:
 
 
 def _note(turns: Sequence[Turn]) -> str:
-    p50 = statistics.median(turn.measured.p50_us for turn in turns) / 1000
-    p99 = statistics.median(turn.measured.p99_us for turn in turns) / 1000
-    cost = statistics.median(turn.cpu / max(1, turn.measured.done) for turn in turns) * 1e6
-    busy = statistics.median(turn.cpu / turn.measured.seconds for turn in turns)
+    parts = [part for turn in turns for part in turn.parts]
+    p50 = statistics.median(part.p50_us for part in parts) / 1000
+    p99 = statistics.median(part.p99_us for part in parts) / 1000
+    cost = statistics.median(turn.cpu / max(1, turn.done) for turn in turns) * 1e6
+    busy = statistics.median(turn.cpu / turn.seconds for turn in turns)
     by_cpu = statistics.median(turn.by_cpu for turn in turns)
     return (
         f"{cost:.1f} µs CPU an announce (by CPU {by_cpu:,.0f}/s), core {busy:.0%} the tracker's, "
@@ -178,5 +205,5 @@ def _ratios_by_rate(ours: Sequence[Turn], theirs: dict[str, list[Turn]]) -> list
 
 
 def _faults_of(turns: Sequence[Turn]) -> str:
-    faults = sum(turn.measured.faults for turn in turns)
+    faults = sum(turn.faults for turn in turns)
     return f"{faults} announces failed" if faults else ""
