@@ -15,8 +15,10 @@ from ops.benchmarks.stage import Stage
 Say = Callable[[str], None]
 IN_FLIGHT = 1024
 """Enough that a stall delays requests instead of leaving them out."""
-SETTLING = 8
+FIRST_SETTLING = 8
 """So many times as long as a run lasts, the load goes on before anything is measured."""
+SETTLING = 2
+"""The same before each later run."""
 SECOND_MINUTE = 2
 
 
@@ -35,19 +37,25 @@ def measure_latency(
 def _latency_at_half(
     stage: Stage, load: Load, *, name: str, runs: int, seconds: float, say: Say
 ) -> Row:
-    say(f"saturation, {name}")
-    found = [stage.run(replace(load, seconds=seconds / 2)) for _ in range(runs)]
-    saturation = statistics.median(each.rate for each in found)
-    # What came before is not part of a steady load.
-    await_folded(stage)
-    half = replace(load, seconds=seconds, rate=max(1.0, saturation / 2), in_flight=IN_FLIGHT)
-    # Nor are the rows and pages it left, which are written for a while yet.
-    say(f"half of saturation, {name}, to begin with")
-    found.append(stage.run(replace(half, seconds=SETTLING * seconds)))
+    found: list[Measured] = []
     turns: list[Measured] = []
+    saturations: list[float] = []
     for run in range(runs):
+        # Each run has its own: a shared machine may be faster or slower by the half meanwhile.
+        say(f"saturation, {name}")
+        reached = stage.run(replace(load, seconds=seconds / 2))
+        # What came before is not part of a steady load.
+        await_folded(stage)
+        half = replace(load, seconds=seconds, rate=max(1.0, reached.rate / 2), in_flight=IN_FLIGHT)
+        # Nor are the rows and pages it left, which are written for a while yet.
+        settling = FIRST_SETTLING if run == 0 else SETTLING
+        say(f"half of saturation, {name}, to begin with")
+        before = stage.run(replace(half, seconds=settling * seconds))
         say(f"half of saturation, {name}, run {run + 1} of {runs}")
         turns.append(stage.run(half))
+        found += [reached, before]
+        saturations.append(reached.rate)
+    saturation = statistics.median(saturations)
     values = tuple(turn.p99_us / 1000 for turn in turns)
     value = statistics.median(values)
     p50, p999 = (
