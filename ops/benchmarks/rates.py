@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from ops.benchmarks.load import Load, Measured
 from ops.benchmarks.processes import cpu_seconds
-from ops.benchmarks.rivals import BITTORRENT_TRACKER, OPENTRACKER, Absent, Rival, Rivals
+from ops.benchmarks.rivals import BITTORRENT_TRACKER, OPENTRACKER, Absent, Rivals
 from ops.benchmarks.rows import Beside, Bound, Row
 from ops.benchmarks.stage import Stage
 
@@ -105,7 +106,7 @@ def measure_rates(
 
 
 def _measure_work(stage: Stage, rivals: Rivals, work: Work, *, runs: int, say: Say) -> Row:
-    load = work.load
+    load, keyless = work.load, replace(work.load, keyless=True)
     beside = [rival for rival in rivals.running if rival.keeps_connections or not load.keep_alive]
     ours: list[Turn] = []
     theirs: dict[str, list[Turn]] = {rival.name: [] for rival in beside}
@@ -114,9 +115,10 @@ def _measure_work(stage: Stage, rivals: Rivals, work: Work, *, runs: int, say: S
         mine = Turn()
         others = {rival.name: Turn() for rival in beside}
         for _ in range(PARTS):
-            _add_own(mine, stage, load)
+            _add_part(mine, partial(cpu_seconds, stage.tracker_pid), partial(stage.run, load))
             for rival in beside:
-                _add_rival(others[rival.name], stage, rival, replace(load, keyless=True))
+                run_rival = partial(rival.run, stage.generators, keyless, stage.fixture)
+                _add_part(others[rival.name], rival.cpu, run_rival)
         ours.append(mine)
         for name, turn in others.items():
             theirs[name].append(turn)
@@ -128,16 +130,10 @@ def _measure_work(stage: Stage, rivals: Rivals, work: Work, *, runs: int, say: S
     return _row(work, ours, theirs, [*rivals.absent, *closing])
 
 
-def _add_own(turn: Turn, stage: Stage, load: Load) -> None:
-    before = cpu_seconds(stage.tracker_pid)
-    measured = stage.run(load)
-    turn.add(measured, cpu_seconds(stage.tracker_pid) - before)
-
-
-def _add_rival(turn: Turn, stage: Stage, rival: Rival, load: Load) -> None:
-    before = rival.cpu()
-    measured = rival.run(stage.generators, load, stage.fixture)
-    turn.add(measured, rival.cpu() - before)
+def _add_part(turn: Turn, cpu: Callable[[], float], run: Callable[[], Measured]) -> None:
+    before = cpu()
+    measured = run()
+    turn.add(measured, cpu() - before)
 
 
 def _row(

@@ -123,10 +123,9 @@ def test_nobody_sees_what_another_holds(holder: Browser, admin: Browser, path: s
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_withdrawn_torrent_is_not_listed(holder: Browser, mona: Browser, path: str) -> None:
-    assert "Seeded" in names(holder, path)
-    items = holder.get(path).json()["items"]
-    seeded = next(item["infoHash"] for item in items if item["name"] == "Seeded")
-    assert mona.delete(f"/api/torrents/{seeded}").status_code == 200
+    hashes = {item["name"]: item["infoHash"] for item in holder.get(path).json()["items"]}
+    assert "Seeded" in hashes
+    assert mona.delete(f"/api/torrents/{hashes['Seeded']}").status_code == 200
     assert "Seeded" not in names(holder, path)
 
 
