@@ -134,7 +134,8 @@ class HttpServer:
         connection.busy = False
         if connection.descriptor < 0:
             return
-        if not connection.head or not connection.head.keep_alive:
+        head = connection.head
+        if head is None or not head.keep_alive:
             connection.close = True
         self._write(connection)
 
@@ -153,10 +154,11 @@ class HttpServer:
         if listener is None:
             return
         by_ip = listener.family != socket.AF_UNIX
+        # Half the cost of accept(): no socket object for a descriptor used once.
+        accept = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
         for _ in range(_ACCEPTS_A_ROUND):
             try:
-                # Half the cost of accept(): no socket object for a descriptor used once.
-                accepted, where = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001
+                accepted, where = accept()
             except OSError:
                 # Nothing more to accept, or no descriptor left: come again next round.
                 return
@@ -165,18 +167,19 @@ class HttpServer:
             self._open(accepted, self._addresses.read(where) if by_ip else b"", corked=by_ip)
 
     def _open(self, descriptor: int, address: bytes, *, corked: bool) -> None:
+        limits = self._limits
         counted = counted_address(address)
         count = self._by_address.get(counted, 0)
         proxied = not address or self._trusts(address)
-        if (count >= self._limits.connections_per_address and not proxied) or len(
+        if (count >= limits.connections_per_address and not proxied) or len(
             self._connections
-        ) >= self._limits.connections:
+        ) >= limits.connections:
             self._counters.connections_refused += 1
             os.close(descriptor)
             return
         self._counters.connections += 1
         self._by_address[counted] = count + 1
-        deadline = self._loop.now + self._limits.header_seconds
+        deadline = self._loop.now + limits.header_seconds
         connection = HttpConnection(self, descriptor, address, counted, deadline)
         connection.proxied, connection.corked = proxied, corked
         self._connections[descriptor] = connection
@@ -301,15 +304,16 @@ class HttpServer:
         self.send(connection)
 
     def _write(self, connection: HttpConnection) -> None:
+        outgoing = connection.outgoing
         try:
-            sent = os.write(connection.descriptor, connection.outgoing)
+            sent = os.write(connection.descriptor, outgoing)
         except BlockingIOError:
             sent = 0
         except OSError:
             self._drop(connection)
             return
-        if sent < len(connection.outgoing):
-            connection.outgoing = connection.outgoing[sent:]
+        if sent < len(outgoing):
+            connection.outgoing = outgoing[sent:]
             if connection.watched != WRITABLE:
                 # One time limit for the whole answer: reading a byte now and then is no excuse.
                 connection.deadline = self._loop.now + self._limits.header_seconds
@@ -327,7 +331,7 @@ class HttpServer:
         connection.deadline = self._loop.now + self._limits.idle_seconds
         if connection.incoming:
             self._ready.append(connection)
-        else:
+        elif connection.watched != READABLE:
             self._watch(connection, READABLE)
 
     def _end(self, connection: HttpConnection) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
+from zlib import crc32
 
 from tracker.counters import KINDS, Counters
 from tracker.policies.accounts import check_account, check_download_right
@@ -36,9 +36,9 @@ from tracker.wire import (
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _LATE_SECONDS: Final = 60
-_INTERVAL_LIMIT: Final = 65_535
 _PORT: Final = struct.Struct(">H")
 _EXPIRED_A_TICK: Final = 256
+_made: Final = tuple.__new__
 
 
 class RecordSink(Protocol):
@@ -127,10 +127,11 @@ class Logic:
     def _take_in(self, ask: Ask, at: int, protocol: int) -> Answer:
         request, rules, swarm = ask.request, ask.rules, ask.swarm
         endpoint = ask.address + _PORT.pack(request.port)
-        key = _short_key(request.key)
+        # As records hold it: 0 when none was sent.
+        key = crc32(request.key)
         roll = self._random()
-        spread = rules.spread_percent / 100 * (2 * roll - 1)
-        interval = min(int(rules.interval * (1 + spread)), _INTERVAL_LIMIT)
+        least, width = rules.spread
+        interval = int(least + roll * width)
         up, down, left, late = request.uploaded, request.downloaded, request.left, False
         slot = swarm.find(ask.account, request.peer_id) if swarm is not None else -1
         if swarm is not None and slot >= 0:
@@ -189,7 +190,8 @@ class Logic:
         """
         request, rules = ask.request, ask.rules
         want = rules.numwant_default if request.numwant == NUMWANT_DEFAULT else request.numwant
-        want = min(want, rules.numwant_max)
+        if want > rules.numwant_max:  # noqa: PLR1730  min() is a call
+            want = rules.numwant_max
         peers4 = peers6 = b""
         listed: list[ListedPeer] | None = None if request.compact else []
         if swarm is not None and slot >= 0 and want > 0:
@@ -202,20 +204,27 @@ class Logic:
                 peers4, peers6 = swarm.choose(slot, want, roll)
             else:
                 listed = swarm.choose_listed(slot, want, roll)
-        complete, incomplete = (0, 0) if swarm is None else (swarm.seeders, swarm.leechers)
-        shortest = min(interval, rules.min_interval)
-        return Answer(
-            AnnounceReply(complete, incomplete, interval, shortest, peers4, peers6), listed
-        )
+        complete = incomplete = 0
+        if swarm is not None:
+            complete = swarm.seeders
+            incomplete = swarm.size - complete
+        shortest = rules.min_interval
+        if interval < shortest:  # noqa: PLR1730  min() is a call
+            shortest = interval
+        # Without the calls of the named tuples' own constructors, which cost as much as the rest.
+        reply = _made(AnnounceReply, (complete, incomplete, interval, shortest, peers4, peers6))
+        return _made(Answer, (reply, listed))
 
     def _record(
         self, ask: Ask, at: int, *, key: int, protocol: int, interval: int, late: bool
     ) -> None:
         request, address = ask.request, ask.address
         by_v4 = len(address) == 4
-        self._counters.announces += 1
-        self._counters.answered[protocol * KINDS + request.event] += 1
-        self._counters.late += late
+        counters = self._counters
+        counters.announces += 1
+        counters.answered[protocol * KINDS + request.event] += 1
+        if late:
+            counters.late += 1
         self._sink.append(
             RECORD.pack(
                 at,
@@ -262,11 +271,6 @@ class Logic:
                 client_tag(peer.peer_id),
             )
         )
-
-
-def _short_key(key: bytes) -> int:
-    """The `key` parameter as records hold it: its CRC-32, 0 when none was sent."""
-    return zlib.crc32(key)
 
 
 def _is_late(event: int, silence: int, *, same_key: bool) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 # Ports where an unasked TCP connection harms the one who is named: mail, name and time
@@ -12,6 +13,7 @@ VICTIM_PORTS: Final = frozenset(
     (22, 23, 25, 53, 110, 123, 135, 139, 143, 161, 389, 445, 465, 587, 993, 995, 3389)
 )
 SEATS_LIMIT: Final = 8
+_INTERVAL_LIMIT: Final = 65_535
 _PEER_ID: Final = 20
 
 
@@ -41,6 +43,13 @@ class Rules:
     def peer_life(self) -> int:
         """Seconds of silence after which a peer is dropped: two intervals and five minutes."""
         return 2 * self.interval + 300
+
+    @cached_property
+    def spread(self) -> tuple[float, float]:
+        """The least interval to answer, and the width in which answers vary."""
+        part = self.interval * self.spread_percent / 100
+        least = min(self.interval - part, _INTERVAL_LIMIT)
+        return least, min(self.interval + part, _INTERVAL_LIMIT) - least
 
 
 _BOUNDS: Final = {

@@ -14,6 +14,7 @@ from tracker.protocol.announce import (
     AnnounceRequest,
     parse_announce,
     unescape,
+    unescape_hash,
 )
 from tracker.protocol.refusals import Refusal
 
@@ -252,3 +253,19 @@ def test_unescape_takes_all_or_nothing(raw: bytes) -> None:
     decoded = unescape(raw)
     if decoded is not None:
         assert len(decoded) == len(raw) - 2 * raw.count(b"%")
+
+
+def test_decoded_hashes_are_remembered_within_bounds() -> None:
+    """Whoever sends ever new ones, or long ones that are none, must not fill the memory."""
+    memory = getattr(unescape_hash, "__self__")  # noqa: B009  typed as a plain callable
+    before = len(memory)
+    assert unescape_hash(b"%41" * 1_000) == b"A" * 1_000
+    assert unescape_hash(b"%4") is None
+    assert len(memory) == before
+    sizes = []
+    for number in range(40_000):
+        raw = b"%%41%019d" % number
+        assert unescape_hash(raw) == unescape(raw)
+        sizes.append(len(memory))
+    assert max(sizes) == 32_768
+    assert unescape_hash(raw) is unescape_hash(raw)

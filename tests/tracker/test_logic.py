@@ -217,3 +217,21 @@ def test_published_rules_replace_what_they_name() -> None:
     for wrong in (b"[]", b"{", b'{"interval":"x"}', b'{"interval":1}', b'{"seats":9}'):
         with pytest.raises(ValueError, match=r"access rule|Expecting|JSON"):
             read_rules(wrong, Rules())
+
+
+@pytest.mark.parametrize(
+    ("interval", "percent", "least", "greatest"),
+    [(1800, 10, 1620, 1980), (1800, 0, 1800, 1800), (60, 50, 30, 90), (86_400, 50, 43_200, 65_535)],
+)
+def test_intervals_vary_within_their_spread(
+    interval: int, percent: int, least: int, greatest: int
+) -> None:
+    """Two bytes hold an interval in the record, so longer ones end there."""
+    announcer = Announcer()
+    announcer.access.rules = Rules(interval=interval, spread_percent=percent)
+    found = []
+    for announcer.roll in (0.0, 0.5, 1 - 2**-53):
+        found.append(announcer.announce().reply.interval)
+    assert found[0] == least
+    assert found == sorted(found)
+    assert greatest - 1 <= found[-1] <= greatest

@@ -16,7 +16,6 @@ Rules, each with one meaning:
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from tracker.protocol.refusals import Refusal
@@ -33,6 +32,8 @@ NUMWANT_DEFAULT: Final = -1
 NUMWANT_CEILING: Final = 65_535
 TOTAL_LIMIT: Final = 1 << 63
 _DIGITS_LIMIT: Final = 20
+_HASH_SIZE: Final = 20
+_HASHES_KEPT: Final = 32_768
 
 EVENTS: Final = {
     b"started": EVENT_STARTED,
@@ -95,9 +96,25 @@ def unescape(raw: bytes) -> bytes | None:
     return b"".join(decoded)
 
 
-# The same few thousand hashes arrive over and over in the same spelling; decoding one costs
-# as much as a third of the whole parse.
-unescape_hash = lru_cache(maxsize=32_768)(unescape)
+class _Unescaped(dict[bytes, bytes | None]):
+    """Decoded info hashes by how they were sent.
+
+    The same few thousand arrive over and over in the same spelling; decoding one costs as much
+    as a third of the whole parse. A cache in order of use would touch its neighbours each time,
+    and they are not in the processor's.
+    """
+
+    def __missing__(self, raw: bytes) -> bytes | None:
+        decoded = unescape(raw)
+        if decoded is not None and len(decoded) == _HASH_SIZE:
+            if len(self) >= _HASHES_KEPT:
+                self.clear()
+            self[raw] = decoded
+        return decoded
+
+
+unescape_hash: Final = _Unescaped().__getitem__
+"""`unescape` for info hashes, which remembers what it found."""
 
 
 def parse_announce(query: bytes) -> AnnounceRequest:
@@ -141,7 +158,7 @@ def _read_info_hash(raw: bytes | None) -> bytes:
     info_hash = unescape_hash(raw)
     if info_hash is None:
         raise Refusal("info_hash_escape", "Invalid info_hash: broken percent escape")
-    if len(info_hash) != 20:
+    if len(info_hash) != _HASH_SIZE:
         if len(info_hash) == 40 and all(byte in _HEX for byte in info_hash):
             raise Refusal("info_hash_hex", "Invalid info_hash: send 20 raw bytes, not 40 hex")
         raise Refusal("info_hash_length", "Invalid info_hash length")

@@ -18,6 +18,9 @@ _TEXTS: Final = {
     503: b"Service Unavailable",
     505: b"HTTP Version Not Supported",
 }
+_KEEPING: Final = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
+_KEEPING_OLD: Final = _KEEPING[:-2] + b"Connection: keep-alive\r\n\r\n"
+_CLOSING: Final = _KEEPING[:-2] + b"Connection: close\r\n\r\n"
 
 
 class RequestHead(NamedTuple):
@@ -108,18 +111,10 @@ def _origin_form(target: bytes) -> bytes:
 
 def write_response(body: bytes, head: RequestHead, content_type: bytes = b"text/plain") -> bytes:
     """A 200 response as the request's version and connection wish it."""
-    if not head.keep_alive:
-        return (
-            b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n"
-            b"Connection: close\r\n\r\n%b" % (content_type, len(body), body)
-        )
-    said = b"Connection: keep-alive\r\n" if head.old else b""
-    return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n%b" % (
-        content_type,
-        len(body),
-        said,
-        body,
-    )
+    form = _CLOSING
+    if head.keep_alive:
+        form = _KEEPING_OLD if head.old else _KEEPING
+    return form % (content_type, len(body)) + body
 
 
 def write_status(status: int, body: bytes = b"", content_type: bytes = b"text/plain") -> bytes:
