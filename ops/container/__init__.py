@@ -5,6 +5,8 @@ Each is imported when it is asked for, so that a tracker does not load the web s
 
 from __future__ import annotations
 
+import os
+
 from ops.settings import Settings
 
 
@@ -24,6 +26,9 @@ def run_tracker(settings: Settings) -> None:
 
 def run_worker(settings: Settings) -> None:
     """Fold events and peer records, and run jobs, until SIGTERM or SIGINT."""
+    # NumPy asks for huge pages, and the kernel then moves the fold's arrays into them as they
+    # grow: milliseconds in which nobody else gets that core, and announces wait for the disk's.
+    os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     from ops.container.worker import run  # noqa: PLC0415
 
     run(settings)
