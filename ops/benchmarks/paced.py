@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -44,10 +45,8 @@ def _latency_at_half(
         # Each run has its own: a shared machine may be faster or slower by the half meanwhile.
         say(f"saturation, {name}")
         reached = stage.run(replace(load, seconds=seconds / 2))
-        # What came before is not part of a steady load.
-        await_folded(stage)
+        _settle(stage)
         half = replace(load, seconds=seconds, rate=max(1.0, reached.rate / 2), in_flight=IN_FLIGHT)
-        # Nor are the rows and pages it left, which are written for a while yet.
         settling = FIRST_SETTLING if run == 0 else SETTLING
         say(f"half of saturation, {name}, to begin with")
         before = stage.run(replace(half, seconds=settling * seconds))
@@ -76,12 +75,21 @@ def _latency_at_half(
     )
 
 
+def _settle(stage: Stage) -> None:
+    """Let what came before end, as it is no part of a steady load: records to be folded, and pages
+    the system would write by the hundred megabytes half a minute later.
+    """
+    await_folded(stage)
+    os.sync()
+
+
 def measure_steady(
     stage: Stage, load: Load, *, minutes: int, minute_seconds: float, say: Say
 ) -> list[Row]:
     """Half of saturation for so many minutes: memory and p99 of the last against the second."""
     say("saturation, for the steady load")
     found = stage.run(replace(load, seconds=3.0))
+    _settle(stage)
     memory: list[dict[str, int]] = []
     turns: list[Measured] = []
 
