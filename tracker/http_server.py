@@ -331,7 +331,7 @@ class HttpServer:
         connection.deadline = self._loop.now + self._limits.idle_seconds
         if connection.incoming:
             self._ready.append(connection)
-        elif connection.watched != READABLE:
+        else:
             self._watch(connection, READABLE)
 
     def _end(self, connection: HttpConnection) -> None:

@@ -204,10 +204,7 @@ class Logic:
                 peers4, peers6 = swarm.choose(slot, want, roll)
             else:
                 listed = swarm.choose_listed(slot, want, roll)
-        complete = incomplete = 0
-        if swarm is not None:
-            complete = swarm.seeders
-            incomplete = swarm.size - complete
+        complete, incomplete = (0, 0) if swarm is None else (swarm.seeders, swarm.leechers)
         shortest = rules.min_interval
         if interval < shortest:  # noqa: PLR1730  min() is a call
             shortest = interval

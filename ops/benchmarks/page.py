@@ -35,8 +35,8 @@ _METHOD = """
   server. The generators send what is due and read what has come every half millisecond, and ask the kernel for short
   slices: woken for every packet they would use their core up, and take what they are late for time of the server. The
   wait for such a beat counts as well. Latency counts from the moment a request was due: a stall is seen by every
-  request that it delayed. What the measuring of saturation left is folded before, and the load goes on for a while
-  before it counts.
+  request that it delayed. Each run has a saturation of its own; what its measuring left is folded and on the disk
+  before, and the load goes on for a while before it counts.
 - Every row counts refused, broken and unanswered announces; a row with any says so and does not pass.
 - The generators are C programs in `ops/benchmarks/generator/`, compiled when they are needed; they go to loopback
   only.
