@@ -38,8 +38,9 @@ class Installation:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.api_port, self.tracker_port, self.udp_port = free_port(), free_port(), free_port()
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("TRACKARR_")}
         self.environment = {
-            **os.environ,
+            **inherited,
             "PYTHONPATH": str(ROOT),
             "TRACKARR_DATA_DIR": str(folder),
             "TRACKARR_API_PORT": str(self.api_port),

@@ -134,6 +134,11 @@ class StubbornClients:
             thread.start()
 
     @property
+    def count(self) -> int:
+        """How many there are: so many announces can be under way at once."""
+        return len(self._threads)
+
+    @property
     def running(self) -> bool:
         return any(thread.is_alive() for thread in self._threads)
 
