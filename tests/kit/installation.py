@@ -16,6 +16,8 @@ from typing import Any
 
 import httpx
 
+from ops.benchmarks.installed import neutral
+
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90
 
@@ -38,7 +40,7 @@ class Installation:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.api_port, self.tracker_port, self.udp_port = free_port(), free_port(), free_port()
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("TRACKARR_")}
+        inherited = {k: v for k, v in os.environ.items() if neutral(k)}
         self.environment = {
             **inherited,
             "PYTHONPATH": str(ROOT),

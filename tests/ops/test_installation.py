@@ -19,6 +19,7 @@ import pytest
 import redis
 
 from ops import installation
+from ops.benchmarks.installed import neutral
 from ops.embedded_valkey import EmbeddedValkey
 from tests.kit.installation import free_port
 from tests.kit.servers import APP_PASSWORD, TestServers, server_folder
@@ -32,7 +33,7 @@ class Up:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("TRACKARR_")}
+        inherited = {k: v for k, v in os.environ.items() if neutral(k)}
         self.environment = {
             **inherited,
             "TRACKARR_DATA_DIR": str(folder),
