@@ -37,6 +37,9 @@ _METHOD = """
   wait for such a beat counts as well. Latency counts from the moment a request was due: a stall is seen by every
   request that it delayed. Each run has a saturation of its own; what its measuring left is folded and on the disk
   before, and the load goes on for a while before it counts.
+- Before the tracker is killed the read model it is told from is filled up to the torrents and members the row names,
+  by rows instead of facts. Ready is when it says so, counted from the start of its process: it knows who may announce
+  what, has every peer back, from its last snapshot and the records behind it, and answers.
 - Every row counts refused, broken and unanswered announces; a row with any says so and does not pass.
 - The generators are C programs in `ops/benchmarks/generator/`, compiled when they are needed; they go to loopback
   only.

@@ -95,8 +95,12 @@ class Started:
             try:
                 self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                self.kill()
+
+    def kill(self) -> None:
+        """End it at once, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

@@ -57,6 +57,10 @@ class Stage:
         return self._tracker.pid
 
     @property
+    def tracker_log(self) -> Path:
+        return self.folder / "tracker.log"
+
+    @property
     def worker_pid(self) -> int:
         if self._worker is None:
             raise RuntimeError("the worker of this stage does not run")
@@ -67,8 +71,20 @@ class Stage:
         with foundation(self.settings, name="bench", connections=2) as base:
             write_fixture(base, self.fixture, torrents=torrents, members=members, add=False)
 
-    def start_tracker(self) -> None:
-        self._tracker = self._start("tracker", self.core)
+    def start_tracker(self, **settings: str) -> None:
+        """`settings` are of this start alone."""
+        self._tracker = self._start("tracker", self.core, **settings)
+
+    def stop_tracker(self) -> None:
+        if self._tracker is not None:
+            self._tracker.stop()
+            self._tracker = None
+
+    def kill_tracker(self) -> None:
+        """As a crash would end it: nothing is written down."""
+        if self._tracker is not None:
+            self._tracker.kill()
+            self._tracker = None
 
     def start_worker(self) -> None:
         self._worker = self._start("worker", self.other_core)
@@ -89,9 +105,7 @@ class Stage:
 
     def stop(self) -> None:
         """End everything, the servers last."""
-        if self._tracker is not None:
-            self._tracker.stop()
-            self._tracker = None
+        self.stop_tracker()
         self.stop_worker()
         self._servers.stop()
 
@@ -128,7 +142,7 @@ class Stage:
             newest: bytes = client.xinfo_stream(name)["last-generated-id"]
             return newest.decode()
 
-    def _start(self, name: str, core: int) -> Started:
+    def _start(self, name: str, core: int, **own: str) -> Started:
         environment = {
             **{key: value for key, value in os.environ.items() if neutral(key)},
             **RAISED,
@@ -138,6 +152,7 @@ class Stage:
             "TRACKARR_BIND": "127.0.0.1",
             "DATABASE_URL": self.urls.app_url,
             "REDIS_URL": self.urls.redis_url,
+            **own,
         }
         log = self.folder / f"{name}.log"
         return start_own(name, core=core, log=log, environment=environment, program=sys.executable)

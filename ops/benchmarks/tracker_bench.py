@@ -21,6 +21,7 @@ from ops.benchmarks.paced import measure_latency, measure_steady
 from ops.benchmarks.page import COMMAND, tracker_part
 from ops.benchmarks.processes import BenchmarkFailed
 from ops.benchmarks.rates import WORKS, measure_rates
+from ops.benchmarks.restarts import Known, measure_restart
 from ops.benchmarks.rivals import open_rivals
 from ops.benchmarks.rows import Row, table_text
 from ops.benchmarks.stage import Stage, open_stage
@@ -41,6 +42,8 @@ class Scale:
     fold_records: int
     memory_torrents: int
     large_swarm: int
+    known_torrents: int
+    known_members: int
     minute_seconds: float
 
 
@@ -52,6 +55,8 @@ FULL = Scale(
     fold_records=500_000,
     memory_torrents=20_000,
     large_swarm=50_000,
+    known_torrents=1_000_000,
+    known_members=100_000,
     minute_seconds=60.0,
 )
 QUICK = Scale(
@@ -62,11 +67,13 @@ QUICK = Scale(
     fold_records=5_000,
     memory_torrents=50,
     large_swarm=500,
+    known_torrents=1_000,
+    known_members=1_000,
     minute_seconds=1.0,
 )
 FOLDED = ("fold", "chain", "replay")
 PACED = ("latency-http", "latency-udp")
-ALONE = ("memory", "swarm-size")
+ALONE = ("memory", "swarm-size", "restart")
 ROWS = (*WORKS, *FOLDED, *PACED, *ALONE)
 
 
@@ -223,6 +230,17 @@ def _swarm_rows(wanted: Sequence[str], scale: Scale, say: Say) -> Iterator[Row]:
         if "swarm-size" in wanted:
             yield measure_swarm_size(
                 stage, runs=scale.runs, seconds=scale.seconds, large=scale.large_swarm, say=say
+            )
+        if "restart" in wanted:
+            if "memory" not in wanted:
+                _require_sound(fill(stage, torrents=scale.memory_torrents, peers=PEERS, say=say))
+            known = Known(
+                torrents=scale.known_torrents,
+                members=scale.known_members,
+                peers=scale.memory_torrents * PEERS,
+            )
+            yield from measure_restart(
+                stage, known, runs=scale.runs, seconds=4 * scale.seconds, say=say
             )
 
 

@@ -63,6 +63,18 @@ def test_a_row_is_measured_on_a_real_installation(tmp_path: Path) -> None:
     assert "| Memory of one IPv4 peer, 2,500 peers, 50 in a swarm |" in done.stdout
 
 
+def test_a_restart_is_measured_with_the_peers_back(tmp_path: Path) -> None:
+    require_program("cc", "gcc")
+    output = tmp_path / "figures.json"
+    done = bench("--quick", "--rows=restart", f"--json={output}")
+    assert done.returncode == 0, done.stderr
+    ready, pause = json.loads(output.read_text())["rows"]
+    assert ready["faults"] == 0
+    assert ready["value"] > 0
+    assert "2,500 peers, 1,000 torrents, 1,000 members" in ready["note"]
+    assert pause["value"] > 0
+
+
 def test_an_unknown_row_is_refused_by_name() -> None:
     assert "htttp is no row" in refusal("--rows=htttp")
 
