@@ -1,6 +1,7 @@
 /* Loads a tracker of this machine with HTTP announces (BEP 3, BEP 23). */
 #define _GNU_SOURCE
 #include "load.h"
+#include "report.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>

@@ -1,6 +1,7 @@
 /* What both load generators share: options, the fixture, the announces and the pace. */
 #define _GNU_SOURCE
 #include "load.h"
+#include "report.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -224,8 +225,8 @@ static void be_prompt(void) {
 
 void start_run(const struct options *options) {
     if (options->rate > 0) be_prompt();
-    start_report(options->window_seconds);
     run.began = now_ns();
+    start_report(run.began, (uint64_t)(options->window_seconds * SECOND_NS));
     run.ends = run.began + (uint64_t)((options->count ? MOST_SECONDS : options->seconds) * SECOND_NS);
     run.count = options->count;
     run.rate = options->rate;

@@ -1,4 +1,4 @@
-/* What both load generators share: options, the fixture, the announces, latencies, the report. */
+/* What both load generators share: options, the fixture, the announces, the pace. */
 #ifndef TRACKARR_LOAD_H
 #define TRACKARR_LOAD_H
 
@@ -60,18 +60,5 @@ bool take_turn(uint64_t now, uint64_t *since);
 bool run_is_over(uint64_t now);
 /* Sleeps until the next beat of a load by the clock, when requests are sent and answers read. */
 void await_beat(void);
-
-void start_report(double window_seconds);
-void count_answer(uint64_t since, uint64_t now, int peers);
-/* The tracker refused, or answered what is no answer. Keeps the first text. */
-void count_error(const char *text, size_t length);
-/* A connection broke. */
-void count_failure(void);
-/* No answer came in time. */
-void count_lost(void);
-/* Prints a line for the window when it has ended. */
-void report_window(uint64_t now);
-/* Prints the line of the whole run: JSON, rates a second, times in microseconds. */
-void report_run(uint64_t now);
 
 #endif

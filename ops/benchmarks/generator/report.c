@@ -1,5 +1,5 @@
 /* Latencies in a histogram of about 1.6 % a bucket, and the JSON lines both generators print. */
-#include "load.h"
+#include "report.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -68,9 +68,9 @@ static void print(const struct figures *figures, uint64_t now, double cpu, const
     fflush(stdout);
 }
 
-void start_report(double window_seconds) {
-    whole.began = window.began = now_ns();
-    window_ns = (uint64_t)(window_seconds * SECOND_NS);
+void start_report(uint64_t began, uint64_t window_length_ns) {
+    whole.began = window.began = began;
+    window_ns = window_length_ns;
     cpu_at_start = cpu_before_window = cpu_seconds();
 }
 

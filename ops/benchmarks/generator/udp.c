@@ -1,6 +1,7 @@
 /* Loads a tracker of this machine with UDP announces (BEP 15), the key in their options (BEP 41). */
 #define _GNU_SOURCE
 #include "load.h"
+#include "report.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
