@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from ops.api_client import ApiClient
 from ops.benchmarks.catalogue_set import PASSWORD, Shape, member_name, write_set
 from ops.benchmarks.catalogue_timing import Client
 from ops.benchmarks.ground import open_folder
-from ops.benchmarks.installed import free_ports, neutral
+from ops.benchmarks.installed import free_ports, neutral_environment
 from ops.benchmarks.processes import BenchmarkFailed, Started, cores, pinned_to, start_own
 from ops.embedded import EmbeddedServers
 from ops.run_state import Urls
@@ -129,7 +128,7 @@ class Stage:
 
     def _environment(self) -> dict[str, str]:
         return {
-            **{key: value for key, value in os.environ.items() if neutral(key)},
+            **neutral_environment(),
             "TRACKARR_DATA_DIR": str(self._settings.storage.data_dir),
             "TRACKARR_API_PORT": str(self.port),
             "TRACKARR_BIND": "127.0.0.1",

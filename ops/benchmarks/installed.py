@@ -25,7 +25,7 @@ def running_installation() -> Iterator[ApiClient]:
     """`trackarr up` in a folder of its own; stopped in order at the end."""
     with open_folder() as folder:
         ports = free_ports(3)
-        environment = {name: value for name, value in os.environ.items() if neutral(name)} | {
+        environment = neutral_environment() | {
             "TRACKARR_DATA_DIR": str(folder),
             "TRACKARR_API_PORT": str(ports[0]),
             "TRACKARR_TRACKER_PORT": str(ports[1]),
@@ -51,9 +51,10 @@ def running_installation() -> Iterator[ApiClient]:
             process.wait(STOP_SECONDS)
 
 
-def neutral(name: str) -> bool:
-    """Whether a variable says nothing about an installation of the operator's."""
-    return not name.startswith(("TRACKARR_", "DATABASE_URL", "READ_DATABASE_URL", "REDIS_URL"))
+def neutral_environment() -> dict[str, str]:
+    """Ours without the variables that say something about an installation of the operator's."""
+    own = ("TRACKARR_", "DATABASE_URL", "READ_DATABASE_URL", "REDIS_URL")
+    return {name: value for name, value in os.environ.items() if not name.startswith(own)}
 
 
 def free_ports(number: int) -> list[int]:

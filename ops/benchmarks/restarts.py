@@ -11,7 +11,6 @@ from typing import Any
 
 import psycopg
 import redis
-from psycopg import sql
 
 from ops.benchmarks.fixture import publish
 from ops.benchmarks.load import Load
@@ -20,7 +19,7 @@ from ops.benchmarks.rows import Bound, Row
 from ops.benchmarks.stage import Stage
 from ops.container.foundation import foundation
 from projections.access import AccessProjection
-from projections.engine import schema_of
+from projections.engine import schema_of, use_schema
 from tracker.wire import ACCESS_SEQ, ACCOUNT_MAY_ANNOUNCE, ACCOUNT_MAY_DOWNLOAD, TORRENT_ACCEPTED
 
 Say = Callable[[str], None]
@@ -96,32 +95,28 @@ def measure_restart(
 def _tell_of_more(stage: Stage, known: Known) -> None:
     """Fill the read model trackers are told from; as facts that many would take half an hour."""
     rights = ACCOUNT_MAY_ANNOUNCE | ACCOUNT_MAY_DOWNLOAD
-    schema = schema_of(AccessProjection())
     # Far from the numbers of what the fixture made.
     first = 1 << 20
     with psycopg.connect(stage.urls.app_url) as conn:
-        conn.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
-        have = [
-            conn.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table)))
-            for table in ("accounts", "torrents")
-        ]
-        members, torrents = (int((rows.fetchone() or (0,))[0]) for rows in have)
+        use_schema(conn.cursor(), schema_of(AccessProjection()))
         conn.execute(
             """
             INSERT INTO accounts
             SELECT %s + n, gen_random_uuid(), kid, %s, 1, 1, 1, 1, seq
-            FROM generate_series(1, %s) n, (SELECT kid, seq FROM accounts LIMIT 1) like_this
+            FROM generate_series(1, %s - (SELECT count(*) FROM accounts)) n,
+                (SELECT kid, seq FROM accounts LIMIT 1) like_this
             """,
-            [first, rights, known.members - members],
+            [first, rights, known.members],
         )
         conn.execute(
             """
             INSERT INTO torrents
             SELECT %s + n, gen_random_uuid(), uploader, substr(sha256(int8send(n)), 1, 20), alias,
                 %s, false, seq
-            FROM generate_series(1, %s) n, (SELECT uploader, alias, seq FROM torrents LIMIT 1) t
+            FROM generate_series(1, %s - (SELECT count(*) FROM torrents)) n,
+                (SELECT uploader, alias, seq FROM torrents LIMIT 1) like_this
             """,
-            [first, TORRENT_ACCEPTED, known.torrents - torrents],
+            [first, TORRENT_ACCEPTED, known.torrents],
         )
     with redis.Redis.from_url(stage.urls.redis_url) as client:
         # So the whole is told anew, as to an emptied Redis.

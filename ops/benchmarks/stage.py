@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import redis
 
 from ops.benchmarks.fixture import write_fixture
 from ops.benchmarks.ground import open_folder
-from ops.benchmarks.installed import free_ports, neutral
+from ops.benchmarks.installed import free_ports, neutral_environment
 from ops.benchmarks.load import Generators, Load, Measured
 from ops.benchmarks.processes import Started, cores, cpu_seconds, pinned_to, place, start_own
 from ops.container.foundation import foundation
@@ -144,7 +143,7 @@ class Stage:
 
     def _start(self, name: str, core: int, **own: str) -> Started:
         environment = {
-            **{key: value for key, value in os.environ.items() if neutral(key)},
+            **neutral_environment(),
             **RAISED,
             "TRACKARR_DATA_DIR": str(self.settings.storage.data_dir),
             "TRACKARR_TRACKER_PORT": str(self.http_port),

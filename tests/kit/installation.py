@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import socket
@@ -16,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from ops.benchmarks.installed import neutral
+from ops.benchmarks.installed import neutral_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90
@@ -40,9 +39,8 @@ class Installation:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.api_port, self.tracker_port, self.udp_port = free_port(), free_port(), free_port()
-        inherited = {k: v for k, v in os.environ.items() if neutral(k)}
         self.environment = {
-            **inherited,
+            **neutral_environment(),
             "PYTHONPATH": str(ROOT),
             "TRACKARR_DATA_DIR": str(folder),
             "TRACKARR_API_PORT": str(self.api_port),

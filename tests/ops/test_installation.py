@@ -19,7 +19,7 @@ import pytest
 import redis
 
 from ops import installation
-from ops.benchmarks.installed import neutral
+from ops.benchmarks.installed import neutral_environment
 from ops.embedded_valkey import EmbeddedValkey
 from tests.kit.installation import free_port
 from tests.kit.servers import APP_PASSWORD, TestServers, server_folder
@@ -33,9 +33,8 @@ class Up:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
-        inherited = {k: v for k, v in os.environ.items() if neutral(k)}
         self.environment = {
-            **inherited,
+            **neutral_environment(),
             "TRACKARR_DATA_DIR": str(folder),
             "TRACKARR_API_PORT": str(free_port()),
             "TRACKARR_TRACKER_PORT": str(free_port()),
